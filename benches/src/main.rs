@@ -1,0 +1,2 @@
+//! Measures sconce.
+fn main() {}

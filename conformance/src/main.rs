@@ -1,0 +1,2 @@
+//! Runs recorded PyTorch cases against sconce.
+fn main() {}

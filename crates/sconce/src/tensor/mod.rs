@@ -1,0 +1,2 @@
+//! The tensor.
+pub mod dtype;
