@@ -75,7 +75,11 @@ pub(crate) fn accumulate(roots: Vec<(Edge, Tensor)>, how: Backward) -> Result<()
 }
 
 /// The gradients of `roots` with respect to `inputs`; `None` where there is no path.
-pub(crate) fn collect(roots: Vec<(Edge, Tensor)>, inputs: &[Edge], how: Backward) -> Result<Vec<Option<Tensor>>> {
+pub(crate) fn collect(
+    roots: Vec<(Edge, Tensor)>,
+    inputs: &[Edge],
+    how: Backward,
+) -> Result<Vec<Option<Tensor>>> {
     run(roots, Some(inputs), how)
 }
 

@@ -158,7 +158,8 @@ impl Node for CopySlices {
         if needs[0] {
             let part = match grads[0].take() {
                 Some(part) => {
-                    let part = if part.shape() == slice.shape() { part } else { part.sum_to_size(slice.shape())? };
+                    let part =
+                        if part.shape() == slice.shape() { part } else { part.sum_to_size(slice.shape())? };
                     part.to(grad.dtype())?
                 }
                 None => slice.zeros_like()?,

@@ -8,11 +8,10 @@ mod mode;
 mod op;
 
 pub use engine::Backward;
-pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use inplace::apply_inplace;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
-pub use op::{Grads, Op, Saved, Saves, apply};
 pub(crate) use op::OpNode;
+pub use op::{Grads, Op, Saved, Saves, apply};
 
 pub use crate::tensor::hooks::HookHandle;
 
@@ -62,7 +61,10 @@ pub fn grad(
 ) -> Result<Vec<Option<Tensor>>> {
     let edges: Vec<Edge> = inputs.iter().map(|t| history::edge(t)).collect();
     if let Some(i) = edges.iter().position(|e| matches!(e, Edge::None)) {
-        return Err(Error::autograd(format!("grad: input {i} {} does not require grad", inputs[i].describe())));
+        return Err(Error::autograd(format!(
+            "grad: input {i} {} does not require grad",
+            inputs[i].describe()
+        )));
     }
     engine::collect(engine::roots(outputs)?, &edges, how)
 }
@@ -150,7 +152,9 @@ impl Tensor {
             return if requires_grad {
                 Ok(self.clone())
             } else {
-                Err(Error::autograd("requires_grad_: the tensor is a result of others that require grad; detach it"))
+                Err(Error::autograd(
+                    "requires_grad_: the tensor is a result of others that require grad; detach it",
+                ))
             };
         }
         self.tracked().store(requires_grad, Ordering::Release);

@@ -48,7 +48,8 @@ impl Saves {
         self.0 & Self::input(i.min(30)).0 != 0
     }
 
-    const fn output(self) -> bool {
+    /// Whether the output is read.
+    pub(crate) const fn output(self) -> bool {
         self.0 & Self::OUTPUT.0 != 0
     }
 }

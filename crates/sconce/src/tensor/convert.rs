@@ -30,7 +30,11 @@ impl Tensor {
     /// If `T` is not the tensor's dtype.
     pub fn with_slice<T: Element, R>(&self, f: impl FnOnce(&[T]) -> R) -> Result<R> {
         if T::DTYPE != self.dtype() {
-            return Err(Error::dtype(format!("with_slice: the tensor is {}, not {}", self.dtype(), T::DTYPE)));
+            return Err(Error::dtype(format!(
+                "with_slice: the tensor is {}, not {}",
+                self.dtype(),
+                T::DTYPE
+            )));
         }
         let dense = self.detach().contiguous()?;
         dense.storage().with_elements("with_slice", dense.storage_offset(), dense.numel(), f)
@@ -70,7 +74,10 @@ impl Tensor {
     /// ```
     pub fn item(&self) -> Result<f64> {
         if self.numel() != 1 {
-            return Err(Error::shape(format!("item: a tensor of shape {:?} is not one element", self.shape())));
+            return Err(Error::shape(format!(
+                "item: a tensor of shape {:?} is not one element",
+                self.shape()
+            )));
         }
         let x = self.detach().to(DType::F64)?;
         x.with_slice(|x: &[f64]| x[0])
@@ -83,7 +90,10 @@ impl Tensor {
     /// If there is not exactly one element, or the dtype is not an integer or bool.
     pub fn item_i64(&self) -> Result<i64> {
         if self.numel() != 1 {
-            return Err(Error::shape(format!("item_i64: a tensor of shape {:?} is not one element", self.shape())));
+            return Err(Error::shape(format!(
+                "item_i64: a tensor of shape {:?} is not one element",
+                self.shape()
+            )));
         }
         if !matches!(self.dtype().category(), Category::Integer | Category::Bool) {
             return Err(Error::dtype(format!("item_i64: the tensor is {}", self.dtype())));

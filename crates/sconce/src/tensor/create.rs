@@ -14,7 +14,9 @@ pub(crate) fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
     let sizes = sizes.sizes();
     let shape = sizes
         .iter()
-        .map(|&n| usize::try_from(n).map_err(|_| Error::shape(format!("{op}: negative size in shape {sizes:?}"))))
+        .map(|&n| {
+            usize::try_from(n).map_err(|_| Error::shape(format!("{op}: negative size in shape {sizes:?}")))
+        })
         .collect::<Result<Dims>>()?;
     checked_numel(&shape)?;
     Ok(shape)
@@ -134,7 +136,8 @@ impl Tensor {
             let (s, e, d) = (i128::from(s), i128::from(e), i128::from(d));
             let n = ((e - s + d - d.signum()) / d).max(0) as usize;
             checked_numel(&[n])?;
-            return Self::from_vec((0..n as i128).map(|i| (s + i * d) as i64).collect::<Vec<_>>(), [n])?.to(dtype);
+            return Self::from_vec((0..n as i128).map(|i| (s + i * d) as i64).collect::<Vec<_>>(), [n])?
+                .to(dtype);
         }
         let n = ((e - s) / d).ceil();
         if n >= (1u64 << 48) as f64 {
@@ -221,7 +224,11 @@ impl Tensor {
             elements.iter_mut().for_each(|b| *b = u8::from(*b != 0));
         }
         if cfg!(target_endian = "big") {
-            let part = if dtype.category() == super::dtype::Category::Complex { dtype.size() / 2 } else { dtype.size() };
+            let part = if dtype.category() == super::dtype::Category::Complex {
+                dtype.size() / 2
+            } else {
+                dtype.size()
+            };
             elements.chunks_exact_mut(part).for_each(<[u8]>::reverse);
         }
         Ok(Self::new(storage, layout, dtype))

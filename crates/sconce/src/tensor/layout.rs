@@ -197,7 +197,9 @@ pub(crate) fn infer_shape(op: &str, requested: &[isize], numel: usize) -> Result
     match inferred {
         Some(i) => {
             if known == 0 {
-                return Err(Error::shape(format!("{op}: the size -1 of {requested:?} is ambiguous: {numel} elements")));
+                return Err(Error::shape(format!(
+                    "{op}: the size -1 of {requested:?} is ambiguous: {numel} elements"
+                )));
             }
             if !numel.is_multiple_of(known) {
                 return Err(wrong());

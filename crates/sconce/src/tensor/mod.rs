@@ -2,7 +2,6 @@
 
 pub(crate) mod convert;
 mod create;
-mod display;
 pub(crate) mod dtype;
 pub(crate) mod hooks;
 pub(crate) mod layout;
@@ -17,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 pub use self::dtype::DType;
-pub use self::layout::Dims;
 use self::hooks::Hooks;
+pub use self::layout::Dims;
 use self::layout::Layout;
 use self::node::NodeRef;
 use self::storage::Storage;
@@ -249,7 +248,11 @@ impl Tensor {
     /// from them.
     pub fn requires_grad(&self) -> bool {
         self.0.tracked.load(Ordering::Acquire)
-            || self.0.base.as_ref().is_some_and(|base| base.0.tracked.load(Ordering::Acquire) && self.follows_base())
+            || self
+                .0
+                .base
+                .as_ref()
+                .is_some_and(|base| base.0.tracked.load(Ordering::Acquire) && self.follows_base())
     }
 
     /// Whether a view was overtaken by an in-place change of its base, and so shares the base's history.
@@ -277,5 +280,11 @@ impl Tensor {
             Some(path) => format!("`{path}` {:?}", self.shape()),
             None => format!("{:?}", self.shape()),
         }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?}, {})", self.shape(), self.dtype())
     }
 }

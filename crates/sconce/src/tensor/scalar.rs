@@ -83,7 +83,7 @@ impl Operand<'_> {
     pub(crate) fn tensor(&self, dtype: DType) -> Result<Tensor> {
         match *self {
             Self::Tensor(t) => Ok(t.clone()),
-            Self::Scalar(s) => Tensor::full([], s, dtype),
+            Self::Scalar(s) => Tensor::full((), s, dtype),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-/// Sizes or dimensions that may be negative: `[2, -1]`, `&[usize]`, `Vec<i64>`, a single number.
+/// Sizes or dimensions that may be negative: `[2, -1]`, `&[usize]`, `Vec<i64>`, a single number, `()` for no dimensions.
 ///
 /// Implemented for single integers and for arrays, slices and vectors of `i32`, `i64`, `isize` and `usize`.
 pub trait Sizes {
@@ -14,6 +14,13 @@ pub trait Sizes {
 pub trait DimsArg {
     /// The dimensions, or `None` for all.
     fn dims(&self) -> Option<SmallVec<[isize; 6]>>;
+}
+
+/// The shape of a scalar.
+impl Sizes for () {
+    fn sizes(&self) -> SmallVec<[isize; 6]> {
+        SmallVec::new()
+    }
 }
 
 impl DimsArg for () {

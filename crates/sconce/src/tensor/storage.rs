@@ -14,6 +14,8 @@
 //! Dropping a write guard counts the storage's version up; autograd compares versions to find saved tensors that were
 //! modified in place.
 
+#![allow(unsafe_code)]
+
 use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::any::Any;
 use std::cell::UnsafeCell;
@@ -52,7 +54,11 @@ enum Data {
     Inline(Inline),
     Heap(Option<Allocation>),
     /// Memory of somebody else (a file map), kept alive by its owner.
-    Foreign { ptr: NonNull<u8>, writable: bool, _owner: Box<dyn Any + Send + Sync> },
+    Foreign {
+        ptr: NonNull<u8>,
+        writable: bool,
+        _owner: Box<dyn Any + Send + Sync>,
+    },
 }
 
 // SAFETY: the bytes are touched only under the block's lock or by a sole owner (see the module's documentation).
@@ -195,7 +201,9 @@ impl Storage {
     /// Locks for writing.
     pub(crate) fn write(&self, op: &str) -> Result<WriteGuard<'_>> {
         if let Data::Foreign { writable: false, .. } = self.0.data {
-            return Err(Error::argument(format!("{op}: the tensor's memory is a read-only file map; clone it first")));
+            return Err(Error::argument(format!(
+                "{op}: the tensor's memory is a read-only file map; clone it first"
+            )));
         }
         let guard = match self.0.lock.try_write() {
             Ok(guard) => guard,
@@ -313,7 +321,9 @@ fn wait<G>(op: &str, what: &str, mut lock: impl FnMut() -> std::result::Result<G
         if start.elapsed() > PATIENCE {
             return Err(Error::new(
                 ErrorKind::Busy,
-                format!("{op}: another thread has held the tensor's storage for {PATIENCE:?}; {what} it would race"),
+                format!(
+                    "{op}: another thread has held the tensor's storage for {PATIENCE:?}; {what} it would race"
+                ),
             ));
         }
         std::thread::sleep(pause);
