@@ -4,5 +4,6 @@
 //! functions are `unsafe`: the caller vouches for the memory. The `sconce` crate does that in one file.
 
 mod elem;
+pub mod rng;
 
 pub use elem::{Dst, Elem, Src};
