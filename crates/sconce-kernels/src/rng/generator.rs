@@ -148,6 +148,10 @@ impl Generator {
                 )));
             }
         };
+        // Behind 4 bytes of padding and the number itself.
+        if bytes[STATE_BYTES - 4] != 0 {
+            return Err(StateError("expected no cached float32 normal, found one".to_owned()));
+        }
         *self = Self { seed, block, next, cached_normal };
         Ok(())
     }

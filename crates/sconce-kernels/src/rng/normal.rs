@@ -14,6 +14,9 @@ const BLOCK: usize = 16;
 /// Fewer than 16 elements are drawn as by [`normal_each`]. More are drawn in blocks of 16, the last of which overlaps
 /// the one before if need be; they neither take nor leave a cached normal.
 ///
+/// PyTorch's `normal` with tensors is made from this: a tensor of means is added to normals of mean 0; a tensor of
+/// deviations multiplies standard normals, to which the mean or means are added. Each step rounds.
+///
 /// ```
 /// use sconce_kernels::rng::{Generator, normal};
 ///
@@ -207,4 +210,39 @@ fn sin_cos(x: f32) -> (f32, f32) {
     // Bit 2 of j, or the lack of it in j − 2, becomes the sign.
     let negate = |x: f32, bit: i32| f32::from_bits(x.to_bits() ^ ((bit as u32) << 29 & 1 << 31));
     (negate(sin, j), negate(cos, !(j - 2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The copy for AVX2 with FMA and the one for the build's baseline give the same bits.
+    #[test]
+    fn does_not_depend_on_the_cpu() {
+        let (mut fast, mut portable) = ([0.0; 1000], [0.0; 1000]);
+        single(&mut Generator::new(7), &mut fast, 0.7, 0.3);
+        Single { generator: &mut Generator::new(7), out: &mut portable, mean: 0.7, std: 0.3 }.run();
+        assert_eq!(fast, portable);
+
+        let (mut fast, mut portable) = ([0.0; 100], [0.0; 100]);
+        double(&mut Generator::new(7), &mut fast, 0.7, 0.3);
+        Double { generator: &mut Generator::new(7), out: &mut portable, mean: 0.7, std: 0.3 }.run();
+        assert_eq!(fast, portable);
+    }
+
+    /// The greatest radius and all octants: uniforms of all zeros, all ones, and between.
+    #[test]
+    fn transforms_the_ends_of_the_range() {
+        let last = 1.0 - 1.0 / (1 << 24) as f32;
+        let mut block =
+            [0.0, last, 0.5, last, 0.25, last, last, last, 0.0, 0.0, 0.125, 0.25, 0.5, 0.75, 0.99, last];
+        let uniforms = block;
+        transform(&mut block, 0.0, 1.0);
+        for j in 0..8 {
+            let (u, v) = (f64::from(uniforms[j]), f64::from(uniforms[j + 8]));
+            let (radius, angle) = ((-2.0 * (1.0 - u).ln()).sqrt(), std::f64::consts::TAU * v);
+            assert!((f64::from(block[j]) - radius * angle.cos()).abs() < 4e-6, "cosine {j}");
+            assert!((f64::from(block[j + 8]) - radius * angle.sin()).abs() < 4e-6, "sine {j}");
+        }
+    }
 }

@@ -87,3 +87,33 @@ impl Kernel for Single<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The copy for AVX2 with FMA and the one for the build's baseline give the same bits.
+    #[test]
+    fn does_not_depend_on_the_cpu() {
+        let (mut fast, mut portable) = ([0.0; 1000], [0.0; 1000]);
+        single(&mut Generator::new(7), &mut fast, -0.3, 1.7);
+        Single { generator: &mut Generator::new(7), out: &mut portable, from: -0.3, to: 1.7 }.run();
+        assert_eq!(fast, portable);
+
+        let (mut fast, mut portable) = ([0.0; 1000], [0.0; 1000]);
+        double(&mut Generator::new(7), &mut fast, -0.3, 1.7);
+        Double { generator: &mut Generator::new(7), out: &mut portable, from: -0.3, to: 1.7 }.run();
+        assert_eq!(fast, portable);
+    }
+
+    #[test]
+    fn leaves_the_end_out() {
+        let mut x = [half::bf16::ZERO; 5000];
+        uniform(&mut Generator::new(0), &mut x, -81.2, -81.18);
+        let (from, to) = (half::bf16::from_f64(-81.2), half::bf16::from_f64(-80.5));
+        assert!(x.iter().all(|&x| x == from && x < to));
+        let mut x = [0.0_f32; 5000];
+        uniform(&mut Generator::new(0), &mut x, -81.2, -81.18);
+        assert!(x.iter().all(|x| (-81.2..-81.18).contains(x)));
+    }
+}
