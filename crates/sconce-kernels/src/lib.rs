@@ -10,6 +10,7 @@ mod isa;
 mod map;
 mod par;
 mod plan;
+pub mod rng;
 
 pub use compute::Compute;
 pub use copy::{Scalar, copy, fill};
