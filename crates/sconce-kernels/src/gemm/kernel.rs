@@ -24,6 +24,8 @@ pub trait Real:
     fn from_f64(v: f64) -> Self;
     /// Widens to a double.
     fn to_f64(self) -> f64;
+    /// Whether this is not a number.
+    fn is_nan(self) -> bool;
     #[doc(hidden)]
     fn kernel() -> Kernel<Self>;
 }
@@ -402,6 +404,10 @@ macro_rules! real {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
             }
             #[inline]
             fn kernel() -> Kernel<Self> {
