@@ -1,6 +1,7 @@
 //! PyTorch's model of modules and parameters in pure Rust.
 
 mod error;
+pub mod io;
 mod tensor;
 
 pub use error::{Context, Error, ErrorKind, Result};
