@@ -105,6 +105,11 @@ impl Archive {
         }
     }
 
+    /// Forgets the metadata, for formats that have none.
+    pub fn clear_metadata(&mut self) {
+        self.metadata.clear();
+    }
+
     pub(super) fn set_metadata_list(&mut self, metadata: Vec<(String, String)>) {
         self.metadata = metadata;
     }
@@ -124,7 +129,7 @@ impl Archive {
     pub fn set_tree(&mut self, tree: Tree) -> Result<()> {
         let entries = self.entries.len();
         for value in tree.values() {
-            if let Value::Tensor(i) = value
+            if let Value::Tensor(i) | Value::Array(i) = value
                 && *i >= entries
             {
                 return Err(Error::argument(format!("the tree refers to tensor {i} of {entries}")));

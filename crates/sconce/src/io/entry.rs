@@ -43,15 +43,6 @@ pub enum Quantizer {
         /// The integer that stands for zero.
         zero_point: i64,
     },
-    /// One scale for each index of a dimension.
-    PerChannel {
-        /// The dimension.
-        axis: usize,
-        /// The name of the tensor of scales, an entry of the archive.
-        scales: String,
-        /// The name of the tensor of zero points, an entry of the archive.
-        zero_points: String,
-    },
 }
 
 impl Entry {

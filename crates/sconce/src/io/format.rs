@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::archive::Archive;
 use super::limits::HEAD_BYTES;
+use super::pytorch::PyTorch;
 use super::safetensors::Safetensors;
 use super::source::Source;
 use crate::error::{Context, Error, Result};
@@ -39,7 +40,7 @@ pub trait Format: Sync {
 }
 
 /// Every format that the library knows.
-pub static FORMATS: &[&dyn Format] = &[&Safetensors];
+pub static FORMATS: &[&dyn Format] = &[&Safetensors, &PyTorch];
 
 /// What a reader may let pass.
 #[derive(Clone, Debug, Default)]

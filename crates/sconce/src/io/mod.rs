@@ -18,9 +18,12 @@ mod entry;
 mod format;
 mod gather;
 pub mod limits;
+mod pickle;
+mod pytorch;
 mod safetensors;
 mod source;
 mod tree;
+mod zip;
 
 use std::path::Path;
 

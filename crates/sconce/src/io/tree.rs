@@ -50,6 +50,8 @@ pub enum Value {
     Constant(String),
     /// A tensor: an index into the archive's entries.
     Tensor(usize),
+    /// A NumPy array: an index into the archive's entries.
+    Array(usize),
     /// A sparse tensor, whose parts are entries of their own.
     Sparse(Sparse),
     /// An object of a class that is not interpreted, only described.
@@ -224,7 +226,7 @@ impl Tree {
             }
             let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
             match self.value(id) {
-                Value::Tensor(_) => {}
+                Value::Tensor(_) | Value::Array(_) => {}
                 Value::List(items) | Value::Tuple(items) => {
                     stack.extend(items.iter().enumerate().rev().map(|(i, &v)| (v, join(&i.to_string()))));
                 }

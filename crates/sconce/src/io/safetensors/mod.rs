@@ -11,6 +11,7 @@
 mod header;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use self::header::{Header, Info};
 use super::archive::{Archive, display_name};
@@ -88,19 +89,19 @@ impl Format for Safetensors {
                 .collect::<Result<_>>()
                 .context(place)?;
             let size = info.end - info.begin;
-            let window = source.window(data + info.begin, size).context(place)?;
             let entry = Entry::new(info.name.as_str(), encoding, shape);
-            let storage = archive.add_storage(std::sync::Arc::new(window));
-            let expected = entry.clone();
-            archive.push(entry, storage)?;
-            if expected.bytes() != size {
-                let (shape, bytes) = (expected.shape(), expected.bytes());
+            entry.check(u64::MAX).context(place)?;
+            if entry.bytes() != size {
+                let (shape, bytes) = (entry.shape(), entry.bytes());
                 return Err(Error::format(format!(
                     "shape {shape:?} of {} takes {bytes} bytes, the offsets span {size}",
                     info.dtype
                 ))
                 .context(place()));
             }
+            let window = source.window(data + info.begin, size).context(place)?;
+            let storage = archive.add_storage(Arc::new(window));
+            archive.push(entry, storage)?;
         }
         Ok(archive)
     }
