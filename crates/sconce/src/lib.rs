@@ -6,6 +6,7 @@ pub mod autograd;
 mod error;
 pub mod ops;
 mod random;
+pub mod io;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
