@@ -64,15 +64,16 @@ impl<F: Formula> Op for Binary<F> {
     fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (f, dtype) = (self.formula, self.dtype);
         let (x, y) = (inputs[0], inputs[1]);
-        let shape = broadcast(F::NAME, x.shape(), y.shape())?;
+        let broadcast = if x.shape() == y.shape() { None } else { Some(broadcast(F::NAME, x.shape(), y.shape())?) };
+        let shape = broadcast.as_deref().unwrap_or(x.shape());
         match kind(F::NAME, dtype)? {
-            Kind::F32 => driver::map::<f32, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| {
+            Kind::F32 => driver::map::<f32, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| {
                 f.forward(Num(x), Num(y)).0
             }),
-            Kind::F64 => driver::map::<f64, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| {
+            Kind::F64 => driver::map::<f64, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| {
                 f.forward(Num(x), Num(y)).0
             }),
-            Kind::I64 => driver::map::<i64, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| f.int(x, y)),
+            Kind::I64 => driver::map::<i64, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| f.int(x, y)),
         }
     }
 
@@ -168,7 +169,7 @@ fn number_dtype(computed: DType) -> DType {
 }
 
 fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor> {
-    let op = Binary::new(formula, Promotion::new().tensor(x).operand(&other).dtype())?;
+    let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply(op, &[x, y]),
         number => {
@@ -185,7 +186,7 @@ fn run_reversed<F: Formula>(formula: F, number: Scalar, y: &Tensor) -> Result<Te
 }
 
 fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<()> {
-    let op = Binary::new(formula, Promotion::new().tensor(x).operand(&other).dtype())?;
+    let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply_inplace(op, x, &[y]),
         number => {

@@ -94,18 +94,6 @@ impl Fresh {
         Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
     }
 
-    /// The same, copying the layout of an input where it fits.
-    fn like(op: &str, shape: &[usize], dtype: DType, input: Option<&Tensor>) -> Result<Self> {
-        match input {
-            Some(t) if t.is_contiguous() && t.storage_offset() == 0 && t.shape() == shape => {
-                let bytes = t.numel() * dtype.size();
-                check_size(op, bytes)?;
-                Ok(Self { storage: Storage::uninit(bytes), layout: t.layout().clone(), dtype })
-            }
-            _ => Self::new(op, shape, dtype),
-        }
-    }
-
     pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
         Ok(Dst { ptr: self.storage.ptr(), elem: elem(op, self.dtype)?, strides: &self.layout.strides })
     }
@@ -143,7 +131,10 @@ pub(crate) fn map<T: Compute, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> T + Sync + Copy,
 ) -> Result<Tensor> {
-    let out = Fresh::like(op, shape, dtype, inputs.first().copied())?;
+    if let Some(out) = map_flat(op, shape, dtype, inputs, f) {
+        return out;
+    }
+    let out = Fresh::new(op, shape, dtype)?;
     let strides = inputs.map(|t| broadcast_to(t, shape));
     let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[] }; N];
     for ((slot, t), strides) in srcs.iter_mut().zip(inputs).zip(&strides) {
@@ -155,6 +146,45 @@ pub(crate) fn map<T: Compute, const N: usize>(
     // the output is new, row-major and of this shape.
     unsafe { sconce_kernels::map::<T, N>(shape, dst, srcs, f) };
     Ok(out.tensor())
+}
+
+/// [`map`] where every input is row-major and of the output's shape, or a single element: nearly all calls, and the
+/// ones whose cost is not that of the kernel. `None` where it is not so.
+#[inline]
+fn map_flat<T: Compute, const N: usize>(
+    op: &str,
+    shape: &[usize],
+    dtype: DType,
+    inputs: [&Tensor; N],
+    f: impl Fn([T; N]) -> T + Sync + Copy,
+) -> Option<Result<Tensor>> {
+    let like = *inputs.iter().find(|t| t.shape() == shape)?;
+    let n = like.numel();
+    let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[1] }; N];
+    for (slot, t) in srcs.iter_mut().zip(inputs) {
+        slot.ptr = address(t);
+        slot.elem = t.dtype().elem()?;
+        if t.numel() == 1 && n != 1 {
+            slot.strides = &[0];
+        } else if !t.is_contiguous() || (t.shape() != shape && n != 1) {
+            return None;
+        }
+    }
+    let bytes = n * dtype.size();
+    let elem = dtype.elem()?;
+    if let Err(error) = check_size(op, bytes) {
+        return Some(Err(error));
+    }
+    let storage = Storage::uninit(bytes);
+    let dst = Dst { ptr: storage.ptr(), elem, strides: &[1] };
+    let _locks = match lock(op, &inputs, None) {
+        Ok(locks) => locks,
+        Err(error) => return Some(Err(error)),
+    };
+    // SAFETY: the inputs are locked for reading; each has `n` consecutive elements or one that repeats; the output is
+    // new and holds `n` elements.
+    unsafe { sconce_kernels::map::<T, N>(&[n], dst, srcs, f) };
+    Some(Ok(Tensor::row_major(storage, like, dtype)))
 }
 
 /// Computes `f` of broadcast inputs into existing memory, which may be that of an input.

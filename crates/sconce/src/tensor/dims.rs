@@ -9,7 +9,7 @@ const INLINE: usize = 6;
 ///
 /// Every tensor carries two of them, so copying one must cost a few instructions; that is why this is not a general
 /// small vector.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Dims {
     len: usize,
     inline: [usize; INLINE],
@@ -98,6 +98,14 @@ impl Dims {
     /// Appends the elements of a slice.
     pub fn extend_from_slice(&mut self, slice: &[usize]) {
         self.extend(slice.iter().copied());
+    }
+}
+
+impl Clone for Dims {
+    #[inline]
+    fn clone(&self) -> Self {
+        let spill = if self.len <= INLINE { Vec::new() } else { self.spill.clone() };
+        Self { len: self.len, inline: self.inline, spill }
     }
 }
 

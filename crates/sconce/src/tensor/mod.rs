@@ -115,6 +115,23 @@ impl Tensor {
         }))
     }
 
+    /// A row-major tensor of the shape of a row-major one, over a storage that nobody else has.
+    #[inline]
+    pub(crate) fn row_major(storage: Storage, like: &Tensor, dtype: DType) -> Self {
+        let like = &like.0;
+        debug_assert!(like.contiguous && like.numel * dtype.size() <= storage.len(), "the storage holds the tensor");
+        Self(Arc::new(Inner {
+            storage,
+            layout: Layout { shape: like.layout.shape.clone(), strides: like.layout.strides.clone(), offset: 0 },
+            dtype,
+            numel: like.numel,
+            contiguous: true,
+            tracked: AtomicBool::new(false),
+            base: None,
+            auto: Mutex::new(Auto::default()),
+        }))
+    }
+
     /// Another layout of the same memory, known to autograd as a view of this tensor's base.
     pub(crate) fn view_with(&self, layout: Layout) -> Self {
         let base = self.0.base.clone().unwrap_or_else(|| self.clone());
@@ -133,6 +150,7 @@ impl Tensor {
     /// assert_eq!(Tensor::zeros([2, 3], DType::F32)?.shape(), [2, 3]);
     /// # Ok::<(), sconce::Error>(())
     /// ```
+    #[inline]
     pub fn shape(&self) -> &[usize] {
         &self.0.layout.shape
     }
@@ -151,31 +169,37 @@ impl Tensor {
     }
 
     /// The number of dimensions; 0 for a scalar.
+    #[inline]
     pub fn dim(&self) -> usize {
         self.0.layout.shape.len()
     }
 
     /// The number of elements.
+    #[inline]
     pub fn numel(&self) -> usize {
         self.0.numel
     }
 
     /// How many elements lie between neighbours in memory, per dimension.
+    #[inline]
     pub fn strides(&self) -> &[usize] {
         &self.0.layout.strides
     }
 
     /// The position of the first element in the storage, in elements.
+    #[inline]
     pub fn storage_offset(&self) -> usize {
         self.0.layout.offset
     }
 
     /// The element type.
+    #[inline]
     pub fn dtype(&self) -> DType {
         self.0.dtype
     }
 
     /// Whether the elements lie in row-major order without gaps.
+    #[inline]
     pub fn is_contiguous(&self) -> bool {
         self.0.contiguous
     }
@@ -205,10 +229,12 @@ impl Tensor {
         self.0.storage.version()
     }
 
+    #[inline]
     pub(crate) fn storage(&self) -> &Storage {
         &self.0.storage
     }
 
+    #[inline]
     pub(crate) fn layout(&self) -> &Layout {
         &self.0.layout
     }
@@ -249,6 +275,7 @@ impl Tensor {
     ///
     /// True for leaves that were asked to ([`requires_grad_`](Tensor::requires_grad_)) and for everything computed
     /// from them.
+    #[inline]
     pub fn requires_grad(&self) -> bool {
         self.0.tracked.load(Ordering::Acquire)
             || self

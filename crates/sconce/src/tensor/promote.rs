@@ -100,6 +100,15 @@ impl Promotion {
         }
     }
 
+    /// The dtype of two operands.
+    #[inline]
+    pub(crate) fn of(x: &Tensor, other: &Operand<'_>) -> DType {
+        match other {
+            Operand::Tensor(y) if y.dtype() == x.dtype() => x.dtype(),
+            _ => Self::new().tensor(x).operand(other).dtype(),
+        }
+    }
+
     pub(crate) fn dtype(self) -> DType {
         let combine = |high: Option<DType>, low: Option<DType>| match (high, low) {
             (Some(h), Some(l)) => Some(if l.category() > h.category() { promote_types(h, l) } else { h }),
