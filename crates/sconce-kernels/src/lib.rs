@@ -4,6 +4,7 @@
 //! functions are `unsafe`: the caller vouches for the memory. The `sconce` crate does that in one file.
 
 mod compute;
+mod conv;
 mod copy;
 mod elem;
 mod gemm;
@@ -15,6 +16,7 @@ mod plan;
 mod reduce;
 
 pub use compute::Compute;
+pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use copy::{Scalar, copy, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
