@@ -9,11 +9,15 @@ mod copy;
 mod elem;
 mod gemm;
 mod isa;
+mod lanes;
 mod map;
 mod math;
+mod norm;
 mod par;
 mod plan;
+mod pool;
 mod reduce;
+mod softmax;
 
 pub use compute::Compute;
 pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
@@ -23,5 +27,10 @@ pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
 pub use map::map;
 pub use math::Float;
+pub use norm::{
+    BatchNorm, NormGrads, batch_norm, batch_norm_backward, batch_norm_stats, layer_norm, layer_norm_backward,
+};
 pub use par::{set_threads, threads};
+pub use pool::{Divisor, Pool2d, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use reduce::{Fold, Reduction, fold, reduce};
+pub use softmax::{SoftmaxKind, softmax, softmax_backward};
