@@ -70,6 +70,8 @@ fn inside(at: usize, stride: usize, padding: usize, k: usize, step: usize, len: 
 pub unsafe fn max_pool2d<T: Real>(pool: &Pool2d, x: *const T, y: *mut T, indices: *mut i64) {
     let p = *pool;
     let (x, y, indices) = (Shared(x.cast_mut()), Shared(y), Shared(indices));
+    let columns: Vec<_> =
+        (0..p.ow).map(|ox| inside(ox, p.stride.1, p.padding.1, p.kernel.1, p.dilation.1, p.w)).collect();
     p.planes(|plane| {
         // SAFETY: one plane of the caller's arrays.
         unsafe {
@@ -77,8 +79,7 @@ pub unsafe fn max_pool2d<T: Real>(pool: &Pool2d, x: *const T, y: *mut T, indices
             let (y, indices) = (y.get().add(plane * p.oh * p.ow), indices.get().add(plane * p.oh * p.ow));
             for oy in 0..p.oh {
                 let (y0, ny) = inside(oy, p.stride.0, p.padding.0, p.kernel.0, p.dilation.0, p.h);
-                for ox in 0..p.ow {
-                    let (x0, nx) = inside(ox, p.stride.1, p.padding.1, p.kernel.1, p.dilation.1, p.w);
+                for (ox, &(x0, nx)) in columns.iter().enumerate() {
                     let corner = y0 * p.w + x0;
                     let (mut best, mut at) = (T::NEG_INFINITY, if nx * ny > 0 { corner } else { 0 });
                     for i in 0..ny {
@@ -194,10 +195,10 @@ pub unsafe fn avg_pool2d_backward<T: Real>(pool: &Pool2d, divisor: Divisor, grad
 /// Calls `visit(output, corner, (rows, columns), divisor)` for each window of a plane.
 #[inline(always)]
 fn windows(p: &Pool2d, divisor: Divisor, mut visit: impl FnMut(usize, usize, (usize, usize), f64)) {
+    let columns: Vec<_> = (0..p.ow).map(|ox| window(ox, p.stride.1, p.padding.1, p.kernel.1, p.w)).collect();
     for oy in 0..p.oh {
         let (y0, ny, py) = window(oy, p.stride.0, p.padding.0, p.kernel.0, p.h);
-        for ox in 0..p.ow {
-            let (x0, nx, px) = window(ox, p.stride.1, p.padding.1, p.kernel.1, p.w);
+        for (ox, &(x0, nx, px)) in columns.iter().enumerate() {
             let count = match divisor {
                 Divisor::Padded => (py * px) as f64,
                 Divisor::Inside => (ny * nx) as f64,

@@ -178,9 +178,10 @@ unsafe fn pack_run_body<T: Real>(
     // SAFETY: the caller's contract.
     unsafe {
         match (n, step) {
-            (16, 1) => pack_fixed::<T, 16>(to, to_step, from, taps),
-            (8, 1) => pack_fixed::<T, 8>(to, to_step, from, taps),
-            (4, 1) => pack_fixed::<T, 4>(to, to_step, from, taps),
+            (16, 1) => pack_ends::<T, 16>(to, to_step, from, taps, n),
+            (8..16, 1) => pack_ends::<T, 8>(to, to_step, from, taps, n),
+            (4..8, 1) => pack_ends::<T, 4>(to, to_step, from, taps, n),
+            (2..4, 1) => pack_ends::<T, 2>(to, to_step, from, taps, n),
             _ => {
                 for (k, &tap) in taps.iter().enumerate() {
                     for i in 0..n {
@@ -192,10 +193,22 @@ unsafe fn pack_run_body<T: Real>(
     }
 }
 
+/// Copies runs of `N..=2 * N` elements as their first and last `N`, which may overlap.
 #[inline(always)]
-unsafe fn pack_fixed<T: Real, const N: usize>(to: *mut T, to_step: usize, from: *const T, taps: &[usize]) {
+unsafe fn pack_ends<T: Real, const N: usize>(
+    to: *mut T,
+    to_step: usize,
+    from: *const T,
+    taps: &[usize],
+    n: usize,
+) {
     for (k, &tap) in taps.iter().enumerate() {
         // SAFETY: the caller's contract.
-        unsafe { to.add(k * to_step).cast::<[T; N]>().write(from.add(tap).cast::<[T; N]>().read()) };
+        unsafe {
+            let (to, from) = (to.add(k * to_step), from.add(tap));
+            let (first, last) = (from.cast::<[T; N]>().read(), from.add(n - N).cast::<[T; N]>().read());
+            to.cast::<[T; N]>().write(first);
+            to.add(n - N).cast::<[T; N]>().write(last);
+        }
     }
 }

@@ -53,6 +53,8 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
     let work = conv.n.div_ceil(parts) * ROWS.min(depth) * width * output.0 * output.1;
     let (grad_out, input, all) =
         (Shared(grad_out.cast_mut()), Shared(input.cast_mut()), Shared(sums.as_mut_ptr()));
+    // Small images are summed together, so that sums are not written for a few products each.
+    let together = if output.1 < NARROW { (POSITIONS / 2 / (output.0 * output.1)).max(1) } else { 1 };
     // Without threads a band is all of the depth: the gradient is packed once.
     let bands = if parts > 1 { 1 } else { bands };
     par::for_ranges(parts * conv.groups * bands, (GRAIN / work.max(1)).max(1), |from, to| {
@@ -64,11 +66,20 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
             // SAFETY: arrays of the caller; this task alone writes its rows of sums.
             unsafe {
                 let sums = all.get().add(part * per_part + group * depth * width);
-                for image in images.0..images.1 {
+                let (source_len, grad_len) = (ci * conv.h * conv.w, co * output.0 * output.1);
+                let mut image = images.0;
+                while image < images.1 {
+                    let count = together.min(images.1 - image);
                     let index = image * conv.groups + group;
-                    let source = input.get().add(index * ci * conv.h * conv.w);
-                    let grad = grad_out.get().add(index * co * output.0 * output.1);
-                    image_sums(&patches, source, grad, co, k, sums, width);
+                    let images = Images {
+                        count,
+                        source: input.get().add(index * source_len),
+                        source_step: conv.groups * source_len,
+                        grad: grad_out.get().add(index * grad_len),
+                        grad_step: conv.groups * grad_len,
+                    };
+                    image_sums(&patches, &images, co, k, sums, width);
+                    image += count;
                 }
             }
         }
@@ -87,11 +98,19 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
     }
 }
 
-/// Adds one image's part to rows `k.0..k.1` of the sums.
+/// Images that are summed together: more than one only if a strip holds each of them whole.
+struct Images<T> {
+    count: usize,
+    source: *const T,
+    source_step: usize,
+    grad: *const T,
+    grad_step: usize,
+}
+
+/// Adds some images' part to rows `k.0..k.1` of the sums.
 unsafe fn image_sums<T: Real>(
     patches: &Patches,
-    source: *const T,
-    grad: *const T,
+    images: &Images<T>,
     co: usize,
     k: (usize, usize),
     sums: *mut T,
@@ -102,20 +121,38 @@ unsafe fn image_sums<T: Real>(
     let (oh, ow) = patches.output;
     let rows = (POSITIONS / ow).clamp(1, oh);
     let narrow = ow < NARROW;
+    let count = images.count;
     let strip_len = Strip::<T>::len(patches, rows).next_multiple_of(16);
-    let grad_len = width * rows * ow;
-    let patch_len = if narrow { mr * rows * ow } else { 0 };
+    let grad_len = width * count * rows * ow;
+    let patch_len = if narrow { mr * count * rows * ow } else { 0 };
     scratch(|buffer| {
-        let padded = buffer.get::<T>(strip_len + grad_len + patch_len);
-        let (grads, lines) = (padded.wrapping_add(strip_len), padded.wrapping_add(strip_len + grad_len));
+        let padded = buffer.get::<T>(count * strip_len + grad_len + patch_len);
+        let grads = padded.wrapping_add(count * strip_len);
+        let lines = grads.wrapping_add(grad_len);
         for first in (0..oh).step_by(rows) {
             let rows = rows.min(oh - first);
             let positions = rows * ow;
-            // SAFETY: the buffer holds a strip, its gradient in panels of `nr` channels, and `mr` lines of patches.
+            let all = count * positions;
+            let strip_of = |image: usize| {
+                let source = images.source.wrapping_add(image * images.source_step);
+                // SAFETY: the buffer holds a strip per image.
+                unsafe { Strip::new(*patches, source, padded.wrapping_add(image * strip_len), first, rows) }
+            };
+            // SAFETY: the buffer holds the strips, their gradients in panels of `nr` channels, and `mr` lines of
+            // patches.
             unsafe {
-                let strip = Strip::new(*patches, source, padded, first, rows);
-                let from = Mat { ptr: grad.add(first * ow), row: (oh * ow) as isize, col: 1 };
-                pack(grads, from, co, positions, nr);
+                let strip = strip_of(0);
+                for image in 0..count {
+                    if image > 0 {
+                        strip_of(image);
+                    }
+                    let grad = images.grad.add(image * images.grad_step + first * ow);
+                    for o in (0..co).step_by(nr) {
+                        let from = Mat { ptr: grad.add(o * oh * ow), row: (oh * ow) as isize, col: 1 };
+                        let to = grads.add(o * all + image * positions * nr);
+                        pack(to, from, nr.min(co - o), positions, nr);
+                    }
+                }
                 for i in (k.0..k.1).step_by(mr) {
                     let m = mr.min(k.1 - i);
                     let mut a = [strip.ptr; MR_MAX];
@@ -123,20 +160,24 @@ unsafe fn image_sums<T: Real>(
                         let line = strip.ptr.add(strip.tap(i + l));
                         *a = line;
                         if narrow {
-                            let to = lines.add(l * positions);
-                            for y in 0..rows {
-                                copy_line(to.add(y * ow), line.add(strip.place(y, 0)), patches.stride.1, ow);
+                            let to = lines.add(l * all);
+                            for image in 0..count {
+                                for y in 0..rows {
+                                    let to = to.add(image * positions + y * ow);
+                                    let from = line.add(image * strip_len + strip.place(y, 0));
+                                    copy_line(to, from, patches.stride.1, ow);
+                                }
                             }
                             *a = to;
                         }
                     }
                     for o in (0..width).step_by(nr) {
-                        let b = grads.add(o * positions);
+                        let b = grads.add(o * all);
                         let c = MatMut { ptr: sums.add(i * width + o), row: width as isize, col: 1 };
                         let mut t = Tile {
                             rows: m,
                             cols: nr,
-                            k: positions,
+                            k: all,
                             a,
                             a_col: 1,
                             b,

@@ -1,7 +1,7 @@
 //! Micro-kernels: a tile of the result in registers, per instruction set; packing; tiles of dot products.
 
 use super::{Mat, MatMut, Product};
-use crate::isa::{Isa, isa, versions};
+use crate::isa::{self, versions};
 use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
@@ -62,6 +62,8 @@ pub(crate) struct Tile<T> {
     pub(crate) c: MatMut<T>,
 }
 
+/// Depth of a block of dot products.
+const DOT_DEPTH: usize = 1024;
 /// Rows and elements of the largest tile.
 pub(crate) const MR_MAX: usize = 12;
 const TILE_MAX: usize = MR_MAX * 32;
@@ -113,27 +115,23 @@ pub(crate) fn dots_pay<T: Real>(p: &Product<T>) -> bool {
 pub(crate) unsafe fn dots<T: Real>(p: Product<T>) {
     let kernel = T::kernel();
     let (mr, nr) = kernel.dots;
-    // Long sums are cut so that the tile's operands stay in the first-level cache while it is computed.
-    for i in (0..p.m).step_by(mr) {
-        for j in (0..p.n).step_by(nr) {
-            let (rows, cols) = (mr.min(p.m - i), nr.min(p.n - j));
-            let mut sums = [T::ZERO; 16];
-            // SAFETY: the tile's rows of `a` and columns of `b` are in bounds.
-            unsafe {
-                (kernel.dot_tile)(
-                    rows,
-                    cols,
-                    p.k,
-                    p.a.at(i, 0),
-                    p.a.row,
-                    p.b.at(0, j),
-                    p.b.col,
-                    sums.as_mut_ptr(),
-                );
-                for r in 0..rows {
-                    for s in 0..cols {
-                        let (v, c) = (p.alpha * sums[r * nr + s], p.c.at(i + r, j + s));
-                        *c = if p.beta == T::ZERO { v } else { v + p.beta * *c };
+    // Long sums are cut so that a row's part of `b` stays in the cache for all rows of `a`.
+    for from in (0..p.k).step_by(DOT_DEPTH) {
+        let k = DOT_DEPTH.min(p.k - from);
+        let beta = if from == 0 { p.beta } else { T::ONE };
+        for i in (0..p.m).step_by(mr) {
+            for j in (0..p.n).step_by(nr) {
+                let (rows, cols) = (mr.min(p.m - i), nr.min(p.n - j));
+                let mut sums = [T::ZERO; 16];
+                // SAFETY: the tile's rows of `a` and columns of `b` are in bounds.
+                unsafe {
+                    let (a, b) = (p.a.at(i, from), p.b.at(from, j));
+                    (kernel.dot_tile)(rows, cols, k, a, p.a.row, b, p.b.col, sums.as_mut_ptr());
+                    for r in 0..rows {
+                        for s in 0..cols {
+                            let (v, c) = (p.alpha * sums[r * nr + s], p.c.at(i + r, j + s));
+                            *c = if beta == T::ZERO { v } else { v + beta * *c };
+                        }
                     }
                 }
             }
@@ -268,15 +266,17 @@ macro_rules! vector_kernels {
                 unsafe {
                     match (rows, cols) {
                         (3, 4) => dots::<3, 4>(k, a, a_row, b, b_col, out),
-                        _ => {
-                            for i in 0..rows {
-                                let a = a.wrapping_offset(i as isize * a_row);
-                                for j in 0..cols {
-                                    let b = b.wrapping_offset(j as isize * b_col);
-                                    dots::<1, 1>(k, a, 0, b, 0, out.add(i * 4 + j));
-                                }
-                            }
-                        }
+                        (3, 3) => dots::<3, 3>(k, a, a_row, b, b_col, out),
+                        (3, 2) => dots::<3, 2>(k, a, a_row, b, b_col, out),
+                        (3, _) => dots::<3, 1>(k, a, a_row, b, b_col, out),
+                        (2, 4) => dots::<2, 4>(k, a, a_row, b, b_col, out),
+                        (2, 3) => dots::<2, 3>(k, a, a_row, b, b_col, out),
+                        (2, 2) => dots::<2, 2>(k, a, a_row, b, b_col, out),
+                        (2, _) => dots::<2, 1>(k, a, a_row, b, b_col, out),
+                        (_, 4) => dots::<1, 4>(k, a, a_row, b, b_col, out),
+                        (_, 3) => dots::<1, 3>(k, a, a_row, b, b_col, out),
+                        (_, 2) => dots::<1, 2>(k, a, a_row, b, b_col, out),
+                        _ => dots::<1, 1>(k, a, a_row, b, b_col, out),
                     }
                 }
             }
@@ -429,9 +429,9 @@ macro_rules! real {
             }
             #[inline]
             fn kernel() -> Kernel<Self> {
-                match isa() {
+                match isa::isa() {
                     #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-                    Isa::Avx512 => Kernel {
+                    isa::Isa::Avx512 => Kernel {
                         mr: 12,
                         nr: 4 * $lanes,
                         tile: x86::$avx512::tile,
@@ -439,7 +439,7 @@ macro_rules! real {
                         dot_tile: x86::$avx512::dot_tile,
                     },
                     #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-                    Isa::Avx2 => Kernel {
+                    isa::Isa::Avx2 => Kernel {
                         mr: 6,
                         nr: 2 * $lanes,
                         tile: x86::$avx2::tile,
