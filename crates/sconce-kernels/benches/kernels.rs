@@ -112,13 +112,16 @@ fn reductions(threads: usize) {
         line(&format!("softmax {r}x{c}"), threads, t, 2.0 * bytes, "GB/s");
     }
     let x = numbers(16 << 20);
-    let bytes: Vec<u8> = x.iter().flat_map(|v| v.to_le_bytes()).collect();
     for elem in [Elem::F32, Elem::F16, Elem::BF16] {
+        let mut bytes = vec![0u64; x.len() * elem.size() / 8];
+        let out = Dst { ptr: bytes.as_mut_ptr().cast(), elem, strides: &[1] };
+        unsafe { copy(&[x.len()], out, src(&x, &[1])) };
+        let bytes = unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast::<u8>(), x.len() * elem.size()) };
         let t = seconds(|| {
-            black_box(Stats::of(elem, black_box(&bytes)));
+            black_box(Stats::of(elem, black_box(bytes)));
         });
         line(&format!("stats {elem:?}"), threads, t, bytes.len() as f64, "GB/s");
-        let t = seconds(|| histogram(elem, black_box(&bytes), -1.0, 1.0, black_box(&mut [0; 32])));
+        let t = seconds(|| histogram(elem, black_box(bytes), -1.0, 1.0, black_box(&mut [0; 32])));
         line(&format!("histogram {elem:?}"), threads, t, bytes.len() as f64, "GB/s");
     }
 }

@@ -1,4 +1,7 @@
 //! Sums and maxima in several lanes, for loops that are fused with other work.
+//!
+//! Loops over lanes have fixed bounds and index plainly: unrolled, the lanes become vector registers.
+#![allow(clippy::needless_range_loop)]
 
 use crate::Real;
 
@@ -11,21 +14,19 @@ pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     let whole = n / LANES * LANES;
     let mut i = 0;
     while i < whole {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(i + l);
+        for l in 0..LANES {
+            lanes[l] += f(i + l);
         }
         i += LANES;
     }
     for (l, i) in (whole..n).enumerate() {
         lanes[l] += f(i);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
+    for width in [8, 4, 2, 1] {
         for l in 0..width {
             let upper = lanes[l + width];
             lanes[l] += upper;
         }
-        width /= 2;
     }
     lanes[0]
 }
@@ -38,8 +39,8 @@ pub(crate) fn max<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     let whole = n / LANES * LANES;
     let mut i = 0;
     while i < whole {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            *lane = greater(*lane, f(i + l));
+        for l in 0..LANES {
+            lanes[l] = greater(lanes[l], f(i + l));
         }
         i += LANES;
     }

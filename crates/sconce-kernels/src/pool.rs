@@ -1,6 +1,7 @@
 //! Two-dimensional pooling of adjacent planes, and its gradients.
 
 use crate::Real;
+use crate::isa::versions;
 use crate::par::{self, Shared};
 
 /// Elements of the output per task.
@@ -51,7 +52,7 @@ fn inside(at: usize, stride: usize, padding: usize, k: usize, step: usize, len: 
 /// Computes the greatest element of each window, and its index in its input plane.
 ///
 /// NaN is greater than anything; of equal elements the first counts. A window without an element of the input gives
-/// minus infinity and index 0.
+/// minus infinity and an index of the plane.
 ///
 /// ```
 /// use sconce_kernels::{Pool2d, max_pool2d};
@@ -70,33 +71,75 @@ fn inside(at: usize, stride: usize, padding: usize, k: usize, step: usize, len: 
 pub unsafe fn max_pool2d<T: Real>(pool: &Pool2d, x: *const T, y: *mut T, indices: *mut i64) {
     let p = *pool;
     let (x, y, indices) = (Shared(x.cast_mut()), Shared(y), Shared(indices));
-    let columns: Vec<_> =
-        (0..p.ow).map(|ox| inside(ox, p.stride.1, p.padding.1, p.kernel.1, p.dilation.1, p.w)).collect();
+    let first: Vec<_> = (0..p.ow)
+        .map(|ox| inside(ox, p.stride.1, p.padding.1, p.kernel.1, p.dilation.1, p.w))
+        .map(|(column, n)| if n > 0 { column } else { 0 })
+        .collect();
+    // For each column of the window, the outputs for which it is inside the input.
+    let taps: Vec<_> = (0..p.kernel.1)
+        .map(|j| {
+            let (offset, step) = (j * p.dilation.1, p.stride.1);
+            let from = p.padding.1.saturating_sub(offset).div_ceil(step);
+            (
+                from,
+                (p.w + p.padding.1)
+                    .saturating_sub(offset)
+                    .div_ceil(step)
+                    .clamp(from, p.ow.max(from))
+                    .min(p.ow),
+            )
+        })
+        .collect();
     p.planes(|plane| {
         // SAFETY: one plane of the caller's arrays.
         unsafe {
             let x = x.get().add(plane * p.h * p.w).cast_const();
-            let (y, indices) = (y.get().add(plane * p.oh * p.ow), indices.get().add(plane * p.oh * p.ow));
             for oy in 0..p.oh {
-                let (y0, ny) = inside(oy, p.stride.0, p.padding.0, p.kernel.0, p.dilation.0, p.h);
-                for (ox, &(x0, nx)) in columns.iter().enumerate() {
-                    let corner = y0 * p.w + x0;
-                    let (mut best, mut at) = (T::NEG_INFINITY, if nx * ny > 0 { corner } else { 0 });
-                    for i in 0..ny {
-                        for j in 0..nx {
-                            let index = corner + i * p.dilation.0 * p.w + j * p.dilation.1;
-                            let v = *x.add(index);
-                            let better = (v > best) | v.is_nan();
-                            best = if better { v } else { best };
-                            at = if better { index } else { at };
+                let at = plane * p.oh * p.ow + oy * p.ow;
+                let y = std::slice::from_raw_parts_mut(y.get().add(at), p.ow);
+                let indices = std::slice::from_raw_parts_mut(indices.get().add(at), p.ow);
+                let (row, rows) = inside(oy, p.stride.0, p.padding.0, p.kernel.0, p.dilation.0, p.h);
+                let row = if rows > 0 { row } else { 0 };
+                y.fill(T::NEG_INFINITY);
+                for (index, column) in indices.iter_mut().zip(&first) {
+                    *index = (row * p.w + column) as i64;
+                }
+                for i in 0..rows {
+                    for (j, &(from, to)) in taps.iter().enumerate() {
+                        if from < to {
+                            let start = (row + i * p.dilation.0) * p.w + j * p.dilation.1 + from * p.stride.1;
+                            let index = start - p.padding.1;
+                            max_row(x, index, p.stride.1, &mut y[from..to], &mut indices[from..to]);
                         }
                     }
-                    *y.add(oy * p.ow + ox) = best;
-                    *indices.add(oy * p.ow + ox) = at as i64;
                 }
             }
         }
     });
+}
+
+versions! {
+    /// Lets element `index + i · step` of `x` compete with `best[i]`.
+    ///
+    /// # Safety
+    /// These elements are valid.
+    unsafe fn max_row[T: Real][T](
+        x: *const T, index: usize, step: usize, best: &mut [T], at: &mut [i64],
+    ) = max_row_body
+}
+
+#[inline(always)]
+unsafe fn max_row_body<T: Real>(x: *const T, index: usize, step: usize, best: &mut [T], at: &mut [i64]) {
+    let n = best.len();
+    let at = &mut at[..n];
+    for i in 0..n {
+        let index = index + i * step;
+        // SAFETY: the caller's contract.
+        let v = unsafe { *x.add(index) };
+        let better = (v > best[i]) | v.is_nan();
+        best[i] = if better { v } else { best[i] };
+        at[i] = if better { index as i64 } else { at[i] };
+    }
 }
 
 /// Computes the gradient of [`max_pool2d`]'s input: each output's gradient is added where its element was.

@@ -11,6 +11,8 @@ use crate::{Elem, Real, lanes};
 
 /// Elements of a piece.
 const PIECE: usize = 1024;
+/// Tables that a task of a histogram counts in.
+const TABLES: usize = 4;
 /// Elements per task; fixes the order of merging.
 const CHUNK: usize = 256 * PIECE;
 
@@ -254,31 +256,33 @@ pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64
     let chunks = n.div_ceil(CHUNK);
     let total = std::sync::Mutex::new(counts);
     par::for_ranges(chunks, 1, |from, to| {
-        let mut own = vec![0u64; bins + 1];
+        // Tables side by side, since equal elements in a row would wait for each other.
+        let mut own = vec![0u64; TABLES * (bins + 1)];
         let end = (to * CHUNK).min(n) * elem.size();
         for bytes in bytes[from * CHUNK * elem.size()..end].chunks(PIECE * elem.size()) {
             match elem {
-                Elem::F32 | Elem::F16 | Elem::BF16 => count::<f32>(elem, bytes, min, max, &mut own),
-                _ => count::<f64>(elem, bytes, min, max, &mut own),
+                Elem::F32 | Elem::F16 | Elem::BF16 => count::<f32>(elem, bytes, min, max, bins, &mut own),
+                _ => count::<f64>(elem, bytes, min, max, bins, &mut own),
             }
         }
         let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for (t, o) in total.iter_mut().zip(&own) {
-            *t += o;
+        for table in own.chunks(bins + 1) {
+            for (t, o) in total.iter_mut().zip(table) {
+                *t += o;
+            }
         }
     });
 }
 
-/// Counts a piece; the last of `counts` takes what is out of range.
-fn count<T: Real>(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64]) {
+/// Counts a piece in tables of `bins + 1` counts, the last of each for what is out of range.
+fn count<T: Real>(elem: Elem, bytes: &[u8], min: f64, max: f64, bins: usize, counts: &mut [u64]) {
     let mut block = [T::ZERO; PIECE];
     let n = read(elem, bytes, &mut block);
-    let bins = counts.len() - 1;
     let mut places = [0u32; PIECE];
     // SAFETY: both have room for `n` elements.
     unsafe { place::<T>(block.as_ptr(), n, min, max, bins, places.as_mut_ptr()) };
-    for &p in &places[..n] {
-        counts[(p as usize).min(bins)] += 1;
+    for (i, &p) in places[..n].iter().enumerate() {
+        counts[i % TABLES * (bins + 1) + (p as usize).min(bins)] += 1;
     }
 }
 
