@@ -1,51 +1,56 @@
 //! Sums and maxima in several lanes, for loops that are fused with other work.
 //!
-//! Loops over lanes have fixed bounds and index plainly: unrolled, the lanes become vector registers.
+//! There are so many lanes that the compiler keeps a loop over them and vectorises it; short inputs take fewer.
 #![allow(clippy::needless_range_loop)]
 
 use crate::Real;
 
-const LANES: usize = 16;
+const MANY: usize = 64;
+const FEW: usize = 8;
 
 /// `f(0) + … + f(n - 1)`, in lanes.
 #[inline(always)]
 pub(crate) fn sum<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
-    let mut lanes = [T::ZERO; LANES];
-    let whole = n / LANES * LANES;
-    let mut i = 0;
-    while i < whole {
-        for l in 0..LANES {
-            lanes[l] += f(i + l);
-        }
-        i += LANES;
-    }
-    for (l, i) in (whole..n).enumerate() {
-        lanes[l] += f(i);
-    }
-    for width in [8, 4, 2, 1] {
-        for l in 0..width {
-            let upper = lanes[l + width];
-            lanes[l] += upper;
-        }
-    }
-    lanes[0]
+    let add = |a: T, b: T| a + b;
+    if n < MANY { fold::<T, FEW>(n, T::ZERO, f, add) } else { fold::<T, MANY>(n, T::ZERO, f, add) }
 }
 
 /// The greatest of `f(0)`, …, `f(n - 1)` and minus infinity; NaN may be passed over.
 #[inline(always)]
 pub(crate) fn max<T: Real>(n: usize, f: impl Fn(usize) -> T) -> T {
     let greater = |a: T, b: T| if b > a { b } else { a };
-    let mut lanes = [T::NEG_INFINITY; LANES];
+    if n < MANY {
+        fold::<T, FEW>(n, T::NEG_INFINITY, f, greater)
+    } else {
+        fold::<T, MANY>(n, T::NEG_INFINITY, f, greater)
+    }
+}
+
+#[inline(always)]
+fn fold<T: Real, const LANES: usize>(
+    n: usize,
+    init: T,
+    f: impl Fn(usize) -> T,
+    join: impl Fn(T, T) -> T,
+) -> T {
+    let mut lanes = [init; LANES];
     let whole = n / LANES * LANES;
     let mut i = 0;
     while i < whole {
         for l in 0..LANES {
-            lanes[l] = greater(lanes[l], f(i + l));
+            lanes[l] = join(lanes[l], f(i + l));
         }
         i += LANES;
     }
-    for (l, i) in (whole..n).enumerate() {
-        lanes[l] = greater(lanes[l], f(i));
+    for i in whole..n {
+        lanes[i - whole] = join(lanes[i - whole], f(i));
     }
-    lanes.into_iter().fold(T::NEG_INFINITY, greater)
+    for width in [32, 16, 8, 4, 2, 1] {
+        if 2 * width <= LANES {
+            for l in 0..width {
+                lanes[l] = join(lanes[l], lanes[l + width]);
+            }
+        }
+    }
+    lanes[0]
 }
