@@ -8,13 +8,14 @@ use crate::compute::{Compute, Rect, load};
 use crate::isa::versions;
 use crate::par::{self, Shared};
 use crate::{Elem, Real, lanes};
+use std::mem::MaybeUninit;
 
 /// Elements of a piece.
-const PIECE: usize = 1024;
+const PIECE: usize = 4096;
 /// Tables that a task of a histogram counts in.
 const TABLES: usize = 4;
 /// Elements per task; fixes the order of merging.
-const CHUNK: usize = 256 * PIECE;
+const CHUNK: usize = 64 * PIECE;
 
 /// Statistics of a number of elements.
 ///
@@ -151,28 +152,35 @@ impl Stats {
     }
 }
 
-/// Reads at most [`PIECE`] elements to `block`.
-fn read<T: Compute>(elem: Elem, bytes: &[u8], block: &mut [T; PIECE]) -> usize {
-    let n = bytes.len() / elem.size();
+/// At most [`PIECE`] elements as `T`: the bytes themselves, or converted in `block`.
+fn read<'a, T: Compute>(elem: Elem, bytes: &'a [u8], block: &'a mut [MaybeUninit<T>; PIECE]) -> &'a [T] {
+    let n = (bytes.len() / elem.size()).min(PIECE);
     let rect = Rect { rows: 1, cols: n, row: 0, col: 1 };
-    if bytes.as_ptr().align_offset(elem.size()) == 0 {
-        // SAFETY: `n <= PIECE` aligned elements.
-        unsafe { load(block.as_mut_ptr(), bytes.as_ptr(), elem, rect) };
+    let aligned = bytes.as_ptr().align_offset(elem.size()) == 0;
+    if aligned && elem == T::ELEM {
+        // SAFETY: `n` aligned numbers of type `T`, of which any bits are one.
+        return unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), n) };
+    }
+    let to = block.as_mut_ptr().cast::<T>();
+    if aligned {
+        // SAFETY: `n` aligned elements, and room for as many.
+        unsafe { load(to, bytes.as_ptr(), elem, rect) };
     } else {
-        let mut aligned = [0u64; PIECE];
+        let mut copy = [const { MaybeUninit::<u64>::uninit() }; PIECE];
         // SAFETY: as above, by way of an aligned copy; an element has at most 8 bytes.
         unsafe {
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), aligned.as_mut_ptr().cast::<u8>(), n * elem.size());
-            load(block.as_mut_ptr(), aligned.as_ptr().cast(), elem, rect);
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_mut_ptr().cast::<u8>(), n * elem.size());
+            load(to, copy.as_ptr().cast(), elem, rect);
         }
     }
-    n
+    // SAFETY: `n` elements of the block were written.
+    unsafe { std::slice::from_raw_parts(to, n) }
 }
 
 fn piece<T: Real>(elem: Elem, bytes: &[u8]) -> Stats {
-    let mut block = [T::ZERO; PIECE];
-    let n = read(elem, bytes, &mut block);
-    let x = &block[..n];
+    let mut block = [const { MaybeUninit::uninit() }; PIECE];
+    let x = read::<T>(elem, bytes, &mut block);
+    let n = x.len();
     // SAFETY: any slice will do.
     let mut part = unsafe { finite(x.as_ptr(), n) };
     if part.m2.is_finite() {
@@ -276,11 +284,12 @@ pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64
 
 /// Counts a piece in tables of `bins + 1` counts, the last of each for what is out of range.
 fn count<T: Real>(elem: Elem, bytes: &[u8], min: f64, max: f64, bins: usize, counts: &mut [u64]) {
-    let mut block = [T::ZERO; PIECE];
-    let n = read(elem, bytes, &mut block);
+    let mut block = [const { MaybeUninit::uninit() }; PIECE];
+    let x = read::<T>(elem, bytes, &mut block);
+    let n = x.len();
     let mut places = [0u32; PIECE];
     // SAFETY: both have room for `n` elements.
-    unsafe { place::<T>(block.as_ptr(), n, min, max, bins, places.as_mut_ptr()) };
+    unsafe { place::<T>(x.as_ptr(), n, min, max, bins, places.as_mut_ptr()) };
     for (i, &p) in places[..n].iter().enumerate() {
         counts[i % TABLES * (bins + 1) + (p as usize).min(bins)] += 1;
     }
