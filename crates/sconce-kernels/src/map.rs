@@ -108,23 +108,32 @@ unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
         // SAFETY: row `r` of each operand is valid, and `out` overlaps no input.
         unsafe {
             let out = std::slice::from_raw_parts_mut(out.add(r * out_row).cast::<MaybeUninit<T>>(), cols);
-            let ins: [&[T]; N] =
-                std::array::from_fn(|k| std::slice::from_raw_parts(ins[k].add(r * in_rows[k]), cols));
-            row_body(f, out, ins);
+            let mut row = ins;
+            for k in 0..N {
+                row[k] = ins[k].add(r * in_rows[k]);
+            }
+            row_body(f, out, row);
         }
     }
 }
 
+/// One row. The arguments are gathered by a plain loop: `array::from_fn` is not inlined here in every build.
+///
+/// # Safety
+/// Each of `ins` has as many elements as `out`.
 #[inline(always)]
-fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+unsafe fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
     f: &F,
     out: &mut [MaybeUninit<T>],
-    ins: [&[T]; N],
+    ins: [*const T; N],
 ) {
-    let cols = out.len();
-    let ins: [&[T]; N] = std::array::from_fn(|k| &ins[k][..cols]);
-    for j in 0..cols {
-        out[j].write(f(std::array::from_fn(|k| ins[k][j])));
+    for (j, out) in out.iter_mut().enumerate() {
+        let mut args = [T::default(); N];
+        for k in 0..N {
+            // SAFETY: the caller's contract.
+            args[k] = unsafe { *ins[k].add(j) };
+        }
+        out.write(f(args));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Micro-kernels: a tile of the result in registers, per instruction set; packing; tiles of dot products.
 
 use super::{Mat, MatMut, Product};
-use crate::isa::{Isa, isa, versions};
+use crate::isa::{self, versions};
+use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// A floating-point type that kernels compute in: `f32` or `f64`.
@@ -46,11 +47,14 @@ pub struct Kernel<T> {
 }
 
 /// `c = alpha · a · b + beta · c` for `a` of `rows × k` elements and `b` of `k × nr`, adjacent along its rows.
+///
+/// The rows of `a` may be anywhere; its columns are `a_col` apart.
 pub(crate) struct Tile<T> {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) k: usize,
-    pub(crate) a: Mat<T>,
+    pub(crate) a: [*const T; MR_MAX],
+    pub(crate) a_col: isize,
     pub(crate) b: *const T,
     pub(crate) b_row: isize,
     pub(crate) alpha: T,
@@ -58,8 +62,21 @@ pub(crate) struct Tile<T> {
     pub(crate) c: MatMut<T>,
 }
 
-/// Elements of the largest tile.
-const TILE_MAX: usize = 12 * 32;
+/// Depth of a block of dot products.
+const DOT_DEPTH: usize = 1024;
+/// Rows and elements of the largest tile.
+pub(crate) const MR_MAX: usize = 12;
+const TILE_MAX: usize = MR_MAX * 32;
+
+/// The first `n` rows of a matrix, for [`Tile::a`].
+#[inline(always)]
+pub(crate) fn tile_rows<T: Copy>(a: Mat<T>, n: usize) -> [*const T; MR_MAX] {
+    let mut rows = [a.ptr; MR_MAX];
+    for (i, row) in rows.iter_mut().enumerate().take(n) {
+        *row = a.at(i, 0);
+    }
+    rows
+}
 
 /// Computes a tile; one that is narrower than the kernel or not adjacent along rows goes through the stack.
 ///
@@ -72,12 +89,13 @@ pub(crate) unsafe fn tile<T: Real>(kernel: &Kernel<T>, t: &Tile<T>) {
         if t.cols == kernel.nr && t.c.col == 1 {
             return (kernel.tile)(t);
         }
-        let mut local = [T::ZERO; TILE_MAX];
-        let c = MatMut { ptr: local.as_mut_ptr(), row: kernel.nr as isize, col: 1 };
+        let mut local = [const { MaybeUninit::<T>::uninit() }; TILE_MAX];
+        let local = local.as_mut_ptr().cast::<T>();
+        let c = MatMut { ptr: local, row: kernel.nr as isize, col: 1 };
         (kernel.tile)(&Tile { beta: T::ZERO, c, a: t.a, ..*t });
         for i in 0..t.rows {
             for j in 0..t.cols {
-                let (v, c) = (local[i * kernel.nr + j], t.c.at(i, j));
+                let (v, c) = (*local.add(i * kernel.nr + j), t.c.at(i, j));
                 *c = if t.beta == T::ZERO { v } else { v + t.beta * *c };
             }
         }
@@ -97,27 +115,23 @@ pub(crate) fn dots_pay<T: Real>(p: &Product<T>) -> bool {
 pub(crate) unsafe fn dots<T: Real>(p: Product<T>) {
     let kernel = T::kernel();
     let (mr, nr) = kernel.dots;
-    // Long sums are cut so that the tile's operands stay in the first-level cache while it is computed.
-    for i in (0..p.m).step_by(mr) {
-        for j in (0..p.n).step_by(nr) {
-            let (rows, cols) = (mr.min(p.m - i), nr.min(p.n - j));
-            let mut sums = [T::ZERO; 16];
-            // SAFETY: the tile's rows of `a` and columns of `b` are in bounds.
-            unsafe {
-                (kernel.dot_tile)(
-                    rows,
-                    cols,
-                    p.k,
-                    p.a.at(i, 0),
-                    p.a.row,
-                    p.b.at(0, j),
-                    p.b.col,
-                    sums.as_mut_ptr(),
-                );
-                for r in 0..rows {
-                    for s in 0..cols {
-                        let (v, c) = (p.alpha * sums[r * nr + s], p.c.at(i + r, j + s));
-                        *c = if p.beta == T::ZERO { v } else { v + p.beta * *c };
+    // Long sums are cut so that a row's part of `b` stays in the cache for all rows of `a`.
+    for from in (0..p.k).step_by(DOT_DEPTH) {
+        let k = DOT_DEPTH.min(p.k - from);
+        let beta = if from == 0 { p.beta } else { T::ONE };
+        for i in (0..p.m).step_by(mr) {
+            for j in (0..p.n).step_by(nr) {
+                let (rows, cols) = (mr.min(p.m - i), nr.min(p.n - j));
+                let mut sums = [T::ZERO; 16];
+                // SAFETY: the tile's rows of `a` and columns of `b` are in bounds.
+                unsafe {
+                    let (a, b) = (p.a.at(i, from), p.b.at(from, j));
+                    (kernel.dot_tile)(rows, cols, k, a, p.a.row, b, p.b.col, sums.as_mut_ptr());
+                    for r in 0..rows {
+                        for s in 0..cols {
+                            let (v, c) = (p.alpha * sums[r * nr + s], p.c.at(i + r, j + s));
+                            *c = if beta == T::ZERO { v } else { v + beta * *c };
+                        }
                     }
                 }
             }
@@ -214,16 +228,18 @@ macro_rules! vector_kernels {
                 // SAFETY: `a` is valid over `M × k`, `b` over `k` rows of two vectors, `c` over `M` of them.
                 unsafe {
                     let mut sums = [[$zero(); 2]; M];
-                    let (mut a, mut b) = (t.a.ptr, t.b);
+                    let mut a = [t.b; M];
+                    a.copy_from_slice(&t.a[..M]);
+                    let (mut at, mut b) = (0, t.b);
                     for _ in 0..t.k {
                         let b0 = $load(b);
                         let b1 = $load(b.add($lanes));
                         for i in 0..M {
-                            let x = $splat(*a.wrapping_offset(i as isize * t.a.row));
+                            let x = $splat(*a[i].wrapping_offset(at));
                             sums[i][0] = $fma(x, b0, sums[i][0]);
                             sums[i][1] = $fma(x, b1, sums[i][1]);
                         }
-                        a = a.wrapping_offset(t.a.col);
+                        at += t.a_col;
                         b = b.wrapping_offset(t.b_row);
                     }
                     let (alpha, beta) = ($splat(t.alpha), $splat(t.beta));
@@ -250,15 +266,17 @@ macro_rules! vector_kernels {
                 unsafe {
                     match (rows, cols) {
                         (3, 4) => dots::<3, 4>(k, a, a_row, b, b_col, out),
-                        _ => {
-                            for i in 0..rows {
-                                let a = a.wrapping_offset(i as isize * a_row);
-                                for j in 0..cols {
-                                    let b = b.wrapping_offset(j as isize * b_col);
-                                    dots::<1, 1>(k, a, 0, b, 0, out.add(i * 4 + j));
-                                }
-                            }
-                        }
+                        (3, 3) => dots::<3, 3>(k, a, a_row, b, b_col, out),
+                        (3, 2) => dots::<3, 2>(k, a, a_row, b, b_col, out),
+                        (3, _) => dots::<3, 1>(k, a, a_row, b, b_col, out),
+                        (2, 4) => dots::<2, 4>(k, a, a_row, b, b_col, out),
+                        (2, 3) => dots::<2, 3>(k, a, a_row, b, b_col, out),
+                        (2, 2) => dots::<2, 2>(k, a, a_row, b, b_col, out),
+                        (2, _) => dots::<2, 1>(k, a, a_row, b, b_col, out),
+                        (_, 4) => dots::<1, 4>(k, a, a_row, b, b_col, out),
+                        (_, 3) => dots::<1, 3>(k, a, a_row, b, b_col, out),
+                        (_, 2) => dots::<1, 2>(k, a, a_row, b, b_col, out),
+                        _ => dots::<1, 1>(k, a, a_row, b, b_col, out),
                     }
                 }
             }
@@ -339,7 +357,7 @@ unsafe fn portable_tile<T: Real>(t: &Tile<T>) {
         let b: [T; PORTABLE.1] = unsafe { t.b.wrapping_offset(p as isize * t.b_row).cast::<[T; 8]>().read() };
         for (i, row) in sums.iter_mut().enumerate().take(t.rows) {
             // SAFETY: `a` is valid over `rows × k`.
-            let x = unsafe { *t.a.at(i, p) };
+            let x = unsafe { *t.a[i].wrapping_offset(p as isize * t.a_col) };
             for (s, &y) in row.iter_mut().zip(&b) {
                 *s = mul_add(x, y, *s);
             }
@@ -411,9 +429,9 @@ macro_rules! real {
             }
             #[inline]
             fn kernel() -> Kernel<Self> {
-                match isa() {
+                match isa::isa() {
                     #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-                    Isa::Avx512 => Kernel {
+                    isa::Isa::Avx512 => Kernel {
                         mr: 12,
                         nr: 4 * $lanes,
                         tile: x86::$avx512::tile,
@@ -421,7 +439,7 @@ macro_rules! real {
                         dot_tile: x86::$avx512::dot_tile,
                     },
                     #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-                    Isa::Avx2 => Kernel {
+                    isa::Isa::Avx2 => Kernel {
                         mr: 6,
                         nr: 2 * $lanes,
                         tile: x86::$avx2::tile,

@@ -5,17 +5,20 @@ use crate::isa::versions;
 use crate::par::{self, Shared};
 use crate::plan::{MAX_RANK, Plan};
 use crate::{Dst, Src, map};
+use std::mem::MaybeUninit;
 
 /// Elements of a leaf in rows.
-const LEAF: usize = 512;
+const LEAF: usize = 2048;
 /// Accumulators side by side in a leaf of rows.
 const LANES: usize = 32;
 /// Rows of a leaf in columns.
 const LEAF_ROWS: usize = 64;
 /// Neighbouring results that are computed together.
-const STRIP: usize = 128;
+const STRIP: usize = 512;
 /// Elements of a chunk.
-const CHUNK: usize = 64 * LEAF;
+const CHUNK: usize = 16 * LEAF;
+/// Rows up to this length are accumulated side by side, whatever their layout.
+const SHORT: usize = 16;
 
 /// A reduction: how an accumulator starts, takes an element, joins another, and becomes the result.
 ///
@@ -136,12 +139,10 @@ unsafe fn leaf_body<T: Compute, A: Copy, S: Fn(A, T, usize) -> A, M: Fn(A, A) ->
             lanes[l] = step(lanes[l], x[l], position + i * LANES + l);
         }
     }
-    let mut width = LANES / 2;
-    while width > 0 {
+    for width in [16, 8, 4, 2, 1] {
         for l in 0..width {
             lanes[l] = merge(lanes[l], lanes[l + width]);
         }
-        width /= 2;
     }
     rest(lanes[0])
 }
@@ -218,8 +219,8 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
     }
     let last = MAX_RANK - 1;
     let vertical = outer_plan.cols() > 1
-        && outer_plan.stride(1, last) < inner_plan.stride(1, last).max(1 + (len == 1) as usize)
-        && len > 0;
+        && len > 0
+        && (outer_plan.stride(1, last) < inner_plan.stride(1, last) || len <= SHORT);
     let job = Job { ops, src, out, outer: outer_plan, inner: inner_plan, vertical };
 
     let strips = job.outer.cols().div_ceil(STRIP);
@@ -234,11 +235,12 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
             for group in from..to {
                 let (row, col) = place(group);
                 let n = STRIP.min(job.outer.cols() - col);
-                let mut sums = [ops.init; STRIP];
+                let mut sums = [const { MaybeUninit::uninit() }; STRIP];
+                let sums = filled(&mut sums[..n], ops.init);
                 // SAFETY: `n` results of the caller's views, written by this task alone.
                 unsafe {
-                    job.accumulate(row, col, &mut sums[..n], 0, len);
-                    job.write(row, col, &sums[..n]);
+                    job.accumulate(row, col, sums, 0, len);
+                    job.write(row, col, sums);
                 }
             }
         });
@@ -274,6 +276,15 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
         // SAFETY: `n` results of the caller's views.
         unsafe { job.write(row, col, &sums[..n]) };
     }
+}
+
+/// Sets all elements.
+fn filled<A: Copy>(to: &mut [MaybeUninit<A>], value: A) -> &mut [A] {
+    for v in to.iter_mut() {
+        v.write(value);
+    }
+    // SAFETY: all were just written.
+    unsafe { std::slice::from_raw_parts_mut(to.as_mut_ptr().cast::<A>(), to.len()) }
 }
 
 /// Reduces an adjacent copy, for views with more dimensions than a plan holds.
@@ -330,7 +341,7 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
         let (cols, step) = (self.inner.cols(), self.inner.stride(1, MAX_RANK - 1));
         let direct = self.src.elem == T::ELEM && step == 1;
         let mut sum = ops.init;
-        let mut block = [const { std::mem::MaybeUninit::<T>::uninit() }; LEAF];
+        let mut block = [const { MaybeUninit::<T>::uninit() }; LEAF];
         let mut at = from;
         while at < to {
             let n = LEAF.min(to - at);
@@ -382,9 +393,10 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
         let (step, size) = (self.outer.stride(1, MAX_RANK - 1), self.src.elem.size());
         let (cols, col_step) = (self.inner.cols(), self.inner.stride(1, MAX_RANK - 1));
         let direct = self.src.elem == T::ELEM && step == 1;
-        let mut block = [const { std::mem::MaybeUninit::<T>::uninit() }; STRIP];
+        let mut block = [const { MaybeUninit::<T>::uninit() }; STRIP];
         for start in (from..to).step_by(LEAF_ROWS) {
-            let mut leaf = [ops.init; STRIP];
+            let mut leaf = [const { MaybeUninit::uninit() }; STRIP];
+            let leaf = filled(&mut leaf[..n], ops.init);
             let end = (start + LEAF_ROWS).min(to);
             let mut at = start;
             while at < end {
@@ -410,10 +422,10 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
                 at += count;
             }
             if start == from {
-                sums.copy_from_slice(&leaf[..n]);
+                sums.copy_from_slice(leaf);
             } else {
-                for (a, &b) in sums.iter_mut().zip(&leaf) {
-                    *a = (ops.merge)(*a, b);
+                for (a, b) in sums.iter_mut().zip(leaf) {
+                    *a = (ops.merge)(*a, *b);
                 }
             }
         }
@@ -421,16 +433,16 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
 
     /// Writes the results from `(row, col)` on.
     unsafe fn write(&self, row: usize, col: usize, sums: &[A]) {
-        let mut results = [U::default(); STRIP];
+        let mut results = [const { MaybeUninit::<U>::uninit() }; STRIP];
         for (r, &a) in results.iter_mut().zip(sums) {
-            *r = (self.ops.finish)(a);
+            r.write((self.ops.finish)(a));
         }
         let step = self.outer.stride(0, MAX_RANK - 1);
         self.outer.slabs(row, row + 1, |offsets, _| {
             let rect = Rect { rows: 1, cols: sums.len(), row: 0, col: step };
             let place = (offsets[0] + col * step) * self.out.elem.size();
             // SAFETY: the caller's results.
-            unsafe { store(self.out.ptr.add(place), results.as_ptr(), self.out.elem, rect) };
+            unsafe { store(self.out.ptr.add(place), results.as_ptr().cast::<U>(), self.out.elem, rect) };
         });
     }
 }
