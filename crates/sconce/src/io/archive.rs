@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -265,6 +266,15 @@ impl Archive {
         let format = format::by_name(format)?;
         let path = path.as_ref();
         atomic::write(path, |out| format.write(self, out)).context(|| path.display().to_string())
+    }
+
+    /// Writes the archive to a stream in the format of that name, in one pass.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`save`](Self::save) does; what was written until then is useless.
+    pub fn write_to(&self, out: &mut dyn Write, format: &str) -> Result<()> {
+        format::by_name(format)?.write(self, out)
     }
 
     fn place(&self, entry: &Entry) -> String {
