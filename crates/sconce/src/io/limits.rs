@@ -33,7 +33,7 @@ pub const MAX_ZIP_DIRECTORY_BYTES: u64 = 1 << 28;
 pub const MAX_PICKLE_BYTES: u64 = 1 << 28;
 
 /// Objects that one pickle may create, list items and repeated references included.
-pub const MAX_PICKLE_OBJECTS: usize = 1 << 24;
+pub const MAX_PICKLE_OBJECTS: usize = 1 << 23;
 
 /// Bytes of one integer in a pickle.
 pub const MAX_PICKLE_INT_BYTES: usize = 1 << 10;
@@ -41,11 +41,13 @@ pub const MAX_PICKLE_INT_BYTES: usize = 1 << 10;
 /// Nested tensor constructors: a parameter around a subclass around a tensor is three.
 pub const MAX_REBUILD_DEPTH: usize = 8;
 
-/// Steps of the walk that gives tensors their names; nested containers that share parts can have endless paths.
-pub const MAX_PATHS: usize = 1 << 22;
+/// Steps, per value of a nested structure, of the walk that gives tensors their names.
+///
+/// Containers that share parts have more paths than values; 40 lists that each hold the next one twice have 2⁴⁰.
+pub const MAX_STEPS_PER_VALUE: usize = 64;
 
 /// Bytes of a tensor's name.
 pub const MAX_NAME_BYTES: usize = 1 << 12;
 
 /// Bytes of all the names of a file together.
-pub const MAX_NAMES_BYTES: usize = 1 << 28;
+pub const MAX_NAMES_BYTES: usize = 1 << 26;

@@ -53,9 +53,9 @@ pub enum Value {
     /// A NumPy array: an index into the archive's entries.
     Array(usize),
     /// A sparse tensor, whose parts are entries of their own.
-    Sparse(Sparse),
+    Sparse(Box<Sparse>),
     /// An object of a class that is not interpreted, only described.
-    Object(Object),
+    Object(Box<Object>),
 }
 
 /// A dict: its kind, its items in order, and what hangs on the object itself.
@@ -306,5 +306,15 @@ from! {
 impl From<DType> for Value {
     fn from(dtype: DType) -> Self {
         Self::DType(dtype.name().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_small() {
+        assert!(size_of::<Value>() <= 48, "a hostile file makes millions of them: {}", size_of::<Value>());
     }
 }

@@ -48,11 +48,11 @@ impl<'a> Builder<'a> {
                 let items = self.items(*items)?;
                 Value::List(self.nodes(items))
             }
-            _ => Value::Object(Described {
+            _ => Value::Object(Box::new(Described {
                 class: name.to_owned(),
                 arguments: Some(self.node(call.arguments)),
                 state: call.state.map(|state| self.node(state)),
-            }),
+            })),
         })
     }
 
@@ -222,7 +222,7 @@ impl<'a> Builder<'a> {
         };
         let shape = self.sizes(*shape)?;
         let parts = parts.iter().copied().zip(self.nodes(tensors)).collect();
-        Ok(Value::Sparse(Sparse { layout: layout.to_owned(), shape, parts }))
+        Ok(Value::Sparse(Box::new(Sparse { layout: layout.to_owned(), shape, parts })))
     }
 
     /// The bytes that an object is, or that it encodes.
