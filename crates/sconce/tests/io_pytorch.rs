@@ -83,6 +83,32 @@ fn quantised_and_sparse_tensors_say_what_they_are() -> Result<()> {
     Ok(())
 }
 
+/// Written by PyTorch: `tensor([1+2j, 3-4j]).conj()` and `_neg_view(tensor([2., -4.]))` keep the bytes and set a bit.
+#[test]
+fn conjugated_and_negated_tensors_read_as_their_values() -> Result<()> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/marks.pt");
+    let archive = io::open(path)?;
+    let floats = |archive: &Archive, name: &str| -> Result<Vec<f32>> {
+        let bytes = archive.read(archive.get(name).expect(name))?;
+        Ok(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect())
+    };
+    assert_eq!(floats(&archive, "conj")?, [1.0, -2.0, 3.0, 4.0]);
+    assert_eq!(floats(&archive, "neg")?, [-2.0, 4.0]);
+    let tree = archive.tree().expect("a tree");
+    let meta = tree.lookup(tree.root(), "meta").map(|id| tree.value(id));
+    assert!(
+        matches!(meta, Some(Value::Object(o)) if o.class.ends_with("_rebuild_meta_tensor_no_storage")),
+        "{meta:?}"
+    );
+
+    let mut flat = archive.clone();
+    flat.clear_tree();
+    let again = reopen(&flat)?;
+    assert_eq!(floats(&again, "conj")?, [1.0, -2.0, 3.0, 4.0]);
+    assert_eq!(floats(&again, "neg")?, [-2.0, 4.0]);
+    Ok(())
+}
+
 #[test]
 fn tied_tensors_share_a_storage() -> Result<()> {
     let archive = io::open(recorded("good/torch_tied.pt"))?;
