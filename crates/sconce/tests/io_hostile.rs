@@ -81,7 +81,7 @@ fn changed_bytes_do_no_harm() {
         let original = without_checksums(load(name));
         assert!(exercise(original.clone()), "{name}");
         for at in 0..original.len() {
-            for value in [original[at] ^ 1, original[at] ^ 0x80, 0, 0xff, b'R'] {
+            for value in [original[at] ^ 1, original[at] ^ 0x80, 0xff] {
                 let mut changed = original.clone();
                 changed[at] = value;
                 exercise(changed);

@@ -183,6 +183,12 @@ impl Archive {
         Ok(self.entries.len() - 1)
     }
 
+    /// Moves a tensor of another archive here: its entry and, shared, its bytes.
+    pub(super) fn adopt(&mut self, other: &Self, entry: &Entry) -> Result<usize> {
+        let storage = self.add_storage(Arc::clone(&other.storages[entry.storage]));
+        self.push(entry.clone(), storage)
+    }
+
     /// Adds a tensor with bytes of its own, in row-major order, and returns its index.
     ///
     /// # Errors
