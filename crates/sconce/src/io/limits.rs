@@ -32,6 +32,13 @@ pub const MAX_ZIP_DIRECTORY_BYTES: u64 = 1 << 28;
 /// Bytes of one pickle.
 pub const MAX_PICKLE_BYTES: u64 = 1 << 28;
 
+/// How many times larger than its file a pickle may be, from [`MIN_PICKLE_LIMIT`] on: it can be compressed, and what
+/// it describes takes many times its size.
+pub const MAX_PICKLE_RATIO: u64 = 64;
+
+/// Bytes that a pickle may always have.
+pub const MIN_PICKLE_LIMIT: u64 = 1 << 20;
+
 /// Objects that one pickle may create, list items and repeated references included.
 pub const MAX_PICKLE_OBJECTS: usize = 1 << 23;
 

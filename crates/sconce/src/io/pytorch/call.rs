@@ -24,8 +24,8 @@ impl<'a> Builder<'a> {
             ("_codecs.encode" | "builtins.bytes", _) => Value::Bytes(self.bytes_of(name, arguments)?),
             ("builtins.bytearray", []) => Value::ByteArray(Vec::new()),
             ("builtins.bytearray", [bytes]) => Value::ByteArray(self.bytes(*bytes)?),
-            ("builtins.set" | "builtins.frozenset", []) => Value::Set(Vec::new()),
-            ("builtins.set" | "builtins.frozenset", [items]) => {
+            ("builtins.set", []) => Value::Set(Vec::new()),
+            ("builtins.set", [items]) => {
                 let items = self.items(*items)?;
                 Value::Set(self.nodes(items))
             }
