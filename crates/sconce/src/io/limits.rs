@@ -39,8 +39,8 @@ pub const MAX_PICKLE_RATIO: u64 = 64;
 /// Bytes that a pickle may always have.
 pub const MIN_PICKLE_LIMIT: u64 = 1 << 20;
 
-/// Objects that one pickle may create, list items and repeated references included.
-pub const MAX_PICKLE_OBJECTS: usize = 1 << 23;
+/// Objects that one pickle may create, each use and memo entry counted too. A saved tensor counts about 60.
+pub const MAX_PICKLE_OBJECTS: usize = 1 << 24;
 
 /// Bytes of one integer in a pickle.
 pub const MAX_PICKLE_INT_BYTES: usize = 1 << 10;
