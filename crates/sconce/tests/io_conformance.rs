@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
 /// The formats of the manifest that the library reads.
-const FORMATS: &[&str] = &["safetensors", "torch_zip", "torchscript", "torch"];
+const FORMATS: &[&str] = &["safetensors", "safetensors_sharded", "torch_zip", "torchscript", "torch"];
 
 fn folder() -> PathBuf {
     match std::env::var_os("SCONCE_FILES") {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -182,6 +183,12 @@ impl Archive {
         Ok(self.entries.len() - 1)
     }
 
+    /// Moves a tensor of another archive here: its entry and, shared, its bytes.
+    pub(super) fn adopt(&mut self, other: &Self, entry: &Entry) -> Result<usize> {
+        let storage = self.add_storage(Arc::clone(&other.storages[entry.storage]));
+        self.push(entry.clone(), storage)
+    }
+
     /// Adds a tensor with bytes of its own, in row-major order, and returns its index.
     ///
     /// # Errors
@@ -265,6 +272,15 @@ impl Archive {
         let format = format::by_name(format)?;
         let path = path.as_ref();
         atomic::write(path, |out| format.write(self, out)).context(|| path.display().to_string())
+    }
+
+    /// Writes the archive to a stream in the format of that name, in one pass.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`save`](Self::save) does; what was written until then is useless.
+    pub fn write_to(&self, out: &mut dyn Write, format: &str) -> Result<()> {
+        format::by_name(format)?.write(self, out)
     }
 
     fn place(&self, entry: &Entry) -> String {

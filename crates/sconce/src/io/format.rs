@@ -7,7 +7,7 @@ use std::path::Path;
 use super::archive::Archive;
 use super::limits::HEAD_BYTES;
 use super::pytorch::PyTorch;
-use super::safetensors::Safetensors;
+use super::safetensors::{Safetensors, Sharded};
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 
@@ -31,18 +31,35 @@ pub trait Format: Sync {
     /// Fails, in one line, on any file that does not follow the format.
     fn open(&self, source: &Source, options: &Options) -> Result<Archive>;
 
-    /// Writes an archive.
+    /// Writes an archive; formats that are only read refuse.
     ///
     /// # Errors
     ///
     /// Fails, naming the entry, when the format cannot hold something that the archive holds.
-    fn write(&self, archive: &Archive, out: &mut dyn Write) -> Result<()>;
+    fn write(&self, archive: &Archive, out: &mut dyn Write) -> Result<()> {
+        let _ = (archive, out);
+        Err(Error::unsupported(format!("files of format {} cannot be written", self.name())))
+    }
 }
 
 /// Every format that the library knows.
-pub static FORMATS: &[&dyn Format] = &[&Safetensors, &PyTorch];
+///
+/// ```
+/// let names: Vec<&str> = sconce::io::FORMATS.iter().map(|f| f.name()).collect();
+/// assert!(names.contains(&"safetensors") && names.contains(&"pytorch"));
+/// ```
+pub static FORMATS: &[&dyn Format] = &[&Safetensors, &Sharded, &PyTorch];
 
 /// What a reader may let pass.
+///
+/// ```
+/// use sconce::io::{Objects, Options, Source, open_source};
+///
+/// let mut options = Options::default();
+/// assert_eq!(options.objects, Objects::Modules);
+/// options.objects = Objects::Any;
+/// assert!(open_source(&Source::from_bytes("noise", vec![1, 2, 3]), &options).is_err());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Options {

@@ -84,3 +84,64 @@ pub(super) fn flip_signs(bytes: &mut [u8], number_size: usize, imaginary_only: b
         number[number_size - 1] ^= 0x80;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tensor::dtype::DType;
+
+    /// Element by element, as the definition of strides says.
+    fn plainly(entry: &Entry, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for flat in 0..entry.numel() {
+            let (mut rest, mut at) = (flat, entry.offset);
+            for (&size, &stride) in entry.shape.iter().zip(&entry.strides).rev() {
+                at += rest % size * stride;
+                rest /= size;
+            }
+            out.extend(&bytes[at * 2..at * 2 + 2]);
+        }
+        out
+    }
+
+    #[test]
+    fn rows_are_what_strides_mean() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let views: &[(&[usize], &[usize], usize)] = &[
+            (&[4, 6], &[6, 1], 3),
+            (&[6, 4], &[1, 6], 0),
+            (&[2, 3, 4], &[12, 4, 1], 7),
+            (&[2, 3, 4], &[1, 2, 6], 7),
+            (&[2, 1, 4], &[12, 99, 3], 0),
+            (&[3, 5], &[0, 0], 9),
+            (&[3, 2, 2], &[0, 2, 1], 1),
+            (&[3, 4], &[2, 1], 1),
+            (&[], &[], 5),
+            (&[1, 1], &[7, 8], 5),
+            (&[2, 0, 3], &[3, 3, 1], 0),
+        ];
+        for &(shape, strides, offset) in views {
+            let entry = Entry::new("", DType::F16, shape).with_view(strides, offset);
+            let rows = Rows::new(&entry);
+            let (len, stride) = (rows.len, rows.stride);
+            let mut out = Vec::new();
+            for row in rows {
+                let at = out.len();
+                out.resize(at + len * 2, 0);
+                copy_row(&bytes, row, stride, 2, &mut out[at..]);
+            }
+            assert_eq!(out, plainly(&entry, &bytes), "{shape:?} {strides:?} {offset}");
+        }
+    }
+
+    #[test]
+    fn signs_and_byte_orders_turn() {
+        let mut numbers = [1.0_f32, 2.0, 3.0, -4.0].map(f32::to_le_bytes).concat();
+        flip_signs(&mut numbers, 4, true);
+        assert_eq!(numbers, [1.0_f32, -2.0, 3.0, 4.0].map(f32::to_le_bytes).concat());
+        flip_signs(&mut numbers, 4, false);
+        assert_eq!(numbers, [-1.0_f32, 2.0, -3.0, -4.0].map(f32::to_le_bytes).concat());
+        swap_bytes(&mut numbers, 4);
+        assert_eq!(numbers, [-1.0_f32, 2.0, -3.0, -4.0].map(f32::to_be_bytes).concat());
+    }
+}

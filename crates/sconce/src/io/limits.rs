@@ -32,7 +32,14 @@ pub const MAX_ZIP_DIRECTORY_BYTES: u64 = 1 << 28;
 /// Bytes of one pickle.
 pub const MAX_PICKLE_BYTES: u64 = 1 << 28;
 
-/// Objects that one pickle may create, list items and repeated references included.
+/// How many times larger than its file a pickle may be, from [`MIN_PICKLE_LIMIT`] on: it can be compressed, and what
+/// it describes takes many times its size.
+pub const MAX_PICKLE_RATIO: u64 = 64;
+
+/// Bytes that a pickle may always have.
+pub const MIN_PICKLE_LIMIT: u64 = 1 << 20;
+
+/// Objects that one pickle may create, each use and memo entry counted too. A saved tensor counts about 60.
 pub const MAX_PICKLE_OBJECTS: usize = 1 << 24;
 
 /// Bytes of one integer in a pickle.
@@ -41,11 +48,13 @@ pub const MAX_PICKLE_INT_BYTES: usize = 1 << 10;
 /// Nested tensor constructors: a parameter around a subclass around a tensor is three.
 pub const MAX_REBUILD_DEPTH: usize = 8;
 
-/// Steps of the walk that gives tensors their names; nested containers that share parts can have endless paths.
-pub const MAX_PATHS: usize = 1 << 22;
+/// Steps, per value of a nested structure, of the walk that gives tensors their names.
+///
+/// Containers that share parts have more paths than values; 40 lists that each hold the next one twice have 2⁴⁰.
+pub const MAX_STEPS_PER_VALUE: usize = 64;
 
 /// Bytes of a tensor's name.
 pub const MAX_NAME_BYTES: usize = 1 << 12;
 
 /// Bytes of all the names of a file together.
-pub const MAX_NAMES_BYTES: usize = 1 << 28;
+pub const MAX_NAMES_BYTES: usize = 1 << 26;

@@ -9,6 +9,7 @@
 //! | format | read | write |
 //! |---|---|---|
 //! | `safetensors` | all types | yes |
+//! | `safetensors-sharded` (an index and its shards) | all types | no |
 //! | `pytorch` (zip) | state dicts, nested checkpoints, whole models as data, TorchScript's tensors | state dicts and nested checkpoints |
 
 mod archive;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -58,6 +58,7 @@ impl ReadAt for Vec<u8> {
 #[derive(Clone)]
 pub struct Source {
     name: String,
+    path: Option<PathBuf>,
     bytes: Arc<dyn ReadAt>,
 }
 
@@ -71,7 +72,7 @@ impl Source {
         let path = path.as_ref();
         let name = path.display().to_string();
         let file = File::open(path).context(|| name.clone())?;
-        Self::from_file(name, file)
+        Ok(Self { path: Some(path.to_path_buf()), ..Self::from_file(name, file)? })
     }
 
     /// Reads from an open file; `name` is what errors call it.
@@ -86,7 +87,7 @@ impl Source {
             return Err(Error::new(ErrorKind::Io, "not a regular file").context(name));
         }
         let size = metadata.len();
-        Ok(Self { name, bytes: Arc::new(FileBytes { file: PositionedFile::new(file), size }) })
+        Ok(Self { name, path: None, bytes: Arc::new(FileBytes { file: PositionedFile::new(file), size }) })
     }
 
     /// Reads from memory.
@@ -96,12 +97,33 @@ impl Source {
 
     /// Reads from anything.
     pub fn new(name: impl Into<String>, bytes: Arc<dyn ReadAt>) -> Self {
-        Self { name: name.into(), bytes }
+        Self { name: name.into(), path: None, bytes }
     }
 
     /// What errors call it: the path, as far as it can be shown.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Opens another file of the same folder, as files that consist of several name them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the name is more than a file's name, so that nothing outside the folder is opened; when the source
+    /// was not opened by its path; and when the file cannot be opened.
+    pub fn sibling(&self, name: &str) -> Result<Self> {
+        let mut parts = Path::new(name).components();
+        let plain =
+            matches!((parts.next(), parts.next()), (Some(Component::Normal(part)), None) if part == name);
+        if !plain || name.contains(['/', '\\', ':', '\0']) {
+            return Err(Error::format(format!("{name:?} is not the name of a file in the same folder")));
+        }
+        match &self.path {
+            Some(path) => Self::open(path.with_file_name(name)),
+            None => {
+                Err(Error::unsupported(format!("{name:?} cannot be found without the path of {}", self.name)))
+            }
+        }
     }
 
     /// The number of bytes.

@@ -53,9 +53,9 @@ pub enum Value {
     /// A NumPy array: an index into the archive's entries.
     Array(usize),
     /// A sparse tensor, whose parts are entries of their own.
-    Sparse(Sparse),
+    Sparse(Box<Sparse>),
     /// An object of a class that is not interpreted, only described.
-    Object(Object),
+    Object(Box<Object>),
 }
 
 /// A dict: its kind, its items in order, and what hangs on the object itself.
@@ -218,22 +218,34 @@ impl Tree {
 impl Tree {
     /// The path of the first value that is neither a tensor nor a container of values, if there is one.
     pub(super) fn first_plain_value(&self) -> Option<String> {
+        // Each visited value with its key and its parent's place in this list.
+        let mut visited: Vec<(NodeId, String, usize)> = Vec::new();
         let mut seen = vec![false; self.values.len()];
-        let mut stack = vec![(self.root, String::new())];
-        while let Some((id, path)) = stack.pop() {
+        let mut stack = vec![(self.root, String::new(), 0)];
+        while let Some((id, key, parent)) = stack.pop() {
             if std::mem::replace(&mut seen[id.0 as usize], true) {
                 continue;
             }
-            let join = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+            let place = visited.len();
+            visited.push((id, key, parent));
             match self.value(id) {
                 Value::Tensor(_) | Value::Array(_) => {}
                 Value::List(items) | Value::Tuple(items) => {
-                    stack.extend(items.iter().enumerate().rev().map(|(i, &v)| (v, join(&i.to_string()))));
+                    stack.extend(items.iter().enumerate().rev().map(|(i, &v)| (v, i.to_string(), place)));
                 }
                 Value::Dict(dict) => {
-                    stack.extend(dict.items.iter().rev().map(|&(k, v)| (v, join(&self.key_text(k)))));
+                    stack.extend(dict.items.iter().rev().map(|&(k, v)| (v, self.key_text(k), place)));
                 }
-                _ => return Some(path),
+                _ => {
+                    let mut keys = Vec::new();
+                    let mut at = place;
+                    while at != 0 {
+                        keys.push(visited[at].1.as_str());
+                        at = visited[at].2;
+                    }
+                    keys.reverse();
+                    return Some(keys.join("."));
+                }
             }
         }
         None
@@ -294,5 +306,15 @@ from! {
 impl From<DType> for Value {
     fn from(dtype: DType) -> Self {
         Self::DType(dtype.name().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_small() {
+        assert!(size_of::<Value>() <= 48, "a hostile file makes millions of them: {}", size_of::<Value>());
     }
 }

@@ -175,10 +175,7 @@ impl<'a> Machine<'a> {
                     other => return Err(wrong("items can be added to a set only", other)),
                 }
             }
-            0x91 => {
-                let items = self.pop_mark()?;
-                self.make(Object::Set(items))?;
-            }
+            0x91 => return Err(Error::unsupported("a frozenset")),
             b'}' => self.make_dict(DictKind::Plain)?,
             b'd' => {
                 let items = self.pop_mark()?;

@@ -24,8 +24,8 @@ impl<'a> Builder<'a> {
             ("_codecs.encode" | "builtins.bytes", _) => Value::Bytes(self.bytes_of(name, arguments)?),
             ("builtins.bytearray", []) => Value::ByteArray(Vec::new()),
             ("builtins.bytearray", [bytes]) => Value::ByteArray(self.bytes(*bytes)?),
-            ("builtins.set" | "builtins.frozenset", []) => Value::Set(Vec::new()),
-            ("builtins.set" | "builtins.frozenset", [items]) => {
+            ("builtins.set", []) => Value::Set(Vec::new()),
+            ("builtins.set", [items]) => {
                 let items = self.items(*items)?;
                 Value::Set(self.nodes(items))
             }
@@ -48,11 +48,11 @@ impl<'a> Builder<'a> {
                 let items = self.items(*items)?;
                 Value::List(self.nodes(items))
             }
-            _ => Value::Object(Described {
+            _ => Value::Object(Box::new(Described {
                 class: name.to_owned(),
                 arguments: Some(self.node(call.arguments)),
                 state: call.state.map(|state| self.node(state)),
-            }),
+            })),
         })
     }
 
@@ -222,7 +222,7 @@ impl<'a> Builder<'a> {
         };
         let shape = self.sizes(*shape)?;
         let parts = parts.iter().copied().zip(self.nodes(tensors)).collect();
-        Ok(Value::Sparse(Sparse { layout: layout.to_owned(), shape, parts }))
+        Ok(Value::Sparse(Box::new(Sparse { layout: layout.to_owned(), shape, parts })))
     }
 
     /// The bytes that an object is, or that it encodes.

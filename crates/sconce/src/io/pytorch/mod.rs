@@ -6,7 +6,8 @@
 //! - State dicts and nested checkpoints are listed in full, with their structure in [`Archive::tree`].
 //! - A module that was saved whole lists the tensors of its state dict; its objects are described, not made. Only
 //!   PyTorch's own classes pass, unless [`Objects::Any`](super::Objects::Any) is asked for.
-//! - Per-tensor quantised tensors are listed with their integers, sparse ones by their parts, NumPy arrays as arrays.
+//! - Per-tensor quantised tensors are listed with their integers, sparse ones by their parts, NumPy arrays as arrays;
+//!   NumPy scalars are read as numbers.
 //! - Numbers of a big-endian file are turned when read.
 //! - What is written loads with `torch.load(…, weights_only=True)`, and each storage is written once.
 
@@ -21,7 +22,7 @@ use std::io::Write;
 use self::build::Builder;
 use super::archive::Archive;
 use super::format::{Format, Options};
-use super::limits::MAX_PICKLE_BYTES;
+use super::limits::{MAX_PICKLE_BYTES, MAX_PICKLE_RATIO, MIN_PICKLE_LIMIT};
 use super::pickle;
 use super::source::Source;
 use super::tree::{Tree, Value};
@@ -70,7 +71,8 @@ impl Format for PyTorch {
         let record = zip
             .get(&format!("{root}/data.pkl"))
             .ok_or_else(|| Error::format("a zip archive without data.pkl was not written by torch.save"))?;
-        let bytes = zip.read(record, MAX_PICKLE_BYTES)?;
+        let limit = source.size().saturating_mul(MAX_PICKLE_RATIO).clamp(MIN_PICKLE_LIMIT, MAX_PICKLE_BYTES);
+        let bytes = zip.read(record, limit)?;
         let permission = |name: &str| globals::permission(name, options.objects, script);
         let pickle = pickle::run(&bytes, &permission).context(|| "data.pkl")?;
         let mut archive = Archive::of(self.name());

@@ -4,10 +4,12 @@
 //! Python; containers that share parts can have more paths than anyone can list, so the walk has a budget. Two paths
 //! that spell the same name are told apart by `#2`, `#3`, ….
 
+use std::collections::HashMap;
+
 use super::build::Found;
 use crate::error::{Error, Result};
 use crate::io::archive::Archive;
-use crate::io::limits::{MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_PATHS};
+use crate::io::limits::{MAX_NAME_BYTES, MAX_NAMES_BYTES, MAX_STEPS_PER_VALUE};
 use crate::io::tree::{Dict, NodeId, Tree, Value};
 
 /// Gives the tensors their names, pushes them to the archive in order, and then the tree.
@@ -15,6 +17,7 @@ pub(super) fn push_named(archive: &mut Archive, mut tree: Tree, tensors: Vec<Fou
     let mut first = vec![None; tensors.len()];
     let mut walk = Walk::new(&tree);
     let mut names_bytes = 0;
+    let mut numbers = HashMap::new();
     while let Some(tensor) = walk.next()? {
         names_bytes += walk.path.len();
         if names_bytes > MAX_NAMES_BYTES {
@@ -22,7 +25,7 @@ pub(super) fn push_named(archive: &mut Archive, mut tree: Tree, tensors: Vec<Fou
         }
         let found = &tensors[tensor];
         let mut entry = found.entry.clone();
-        entry.name = unused_name(archive, &walk.path);
+        entry.name = unused_name(archive, &walk.path, &mut numbers);
         let index = archive.push(entry, found.storage)?;
         first[tensor].get_or_insert(index);
     }
@@ -34,14 +37,19 @@ pub(super) fn push_named(archive: &mut Archive, mut tree: Tree, tensors: Vec<Fou
     archive.set_tree(tree)
 }
 
-fn unused_name(archive: &Archive, path: &str) -> String {
-    let mut name = path.to_owned();
-    let mut number = 2;
-    while archive.get(&name).is_some() {
-        name = format!("{path}#{number}");
-        number += 1;
+/// The path, or the path with the first free number; `numbers` holds the last one of each path that needed any.
+fn unused_name(archive: &Archive, path: &str, numbers: &mut HashMap<String, usize>) -> String {
+    if archive.get(path).is_none() {
+        return path.to_owned();
     }
-    name
+    let number = numbers.entry(path.to_owned()).or_insert(1);
+    loop {
+        *number += 1;
+        let name = format!("{path}#{number}");
+        if archive.get(&name).is_none() {
+            return name;
+        }
+    }
 }
 
 /// What a step adds to the name.
@@ -138,8 +146,9 @@ impl<'a> Walk<'a> {
         }
         let mut children = children(self.tree, node);
         self.steps += 1 + children.len();
-        if self.steps > MAX_PATHS {
-            return Err(Error::format(format!("more than {MAX_PATHS} steps to name all tensors")));
+        let most = self.reaches.len().saturating_mul(MAX_STEPS_PER_VALUE);
+        if self.steps > most {
+            return Err(Error::format(format!("more than {most} steps lead to all tensors")));
         }
         children.retain(|(_, child)| self.reaches[child.0 as usize]);
         children.reverse();

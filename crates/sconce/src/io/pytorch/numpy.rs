@@ -41,11 +41,11 @@ impl<'a> Builder<'a> {
             }
             ("numpy.dtype", [..]) => {
                 let state = call.state.map(|state| self.node(state));
-                Value::Object(Described {
+                Value::Object(Box::new(Described {
                     class: name.to_owned(),
                     arguments: Some(self.node(call.arguments)),
                     state,
-                })
+                }))
             }
             _ => return Ok(None),
         }))

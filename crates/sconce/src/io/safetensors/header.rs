@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 return Err(A::Error::custom(format_args!("{name:?} occurs twice")));
             }
             if name == METADATA {
-                header.metadata = map.next_value_seed(MetadataSeed)?;
+                header.metadata = map.next_value_seed(PairsSeed(METADATA))?;
             } else {
                 header.tensors.push(map.next_value_seed(InfoSeed(name))?);
             }
@@ -99,9 +99,10 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 }
 
-struct MetadataSeed;
+/// An object of strings, called by its key in errors.
+pub(super) struct PairsSeed(pub(super) &'static str);
 
-impl<'de> DeserializeSeed<'de> for MetadataSeed {
+impl<'de> DeserializeSeed<'de> for PairsSeed {
     type Value = Vec<(String, String)>;
 
     fn deserialize<D: Deserializer<'de>>(
@@ -112,11 +113,11 @@ impl<'de> DeserializeSeed<'de> for MetadataSeed {
     }
 }
 
-impl<'de> Visitor<'de> for MetadataSeed {
+impl<'de> Visitor<'de> for PairsSeed {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("__metadata__ as an object of strings")
+        write!(f, "{} as an object of strings", self.0)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
@@ -124,7 +125,7 @@ impl<'de> Visitor<'de> for MetadataSeed {
         let mut seen = HashSet::new();
         while let Some((key, value)) = map.next_entry::<String, String>()? {
             if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format_args!("{key:?} occurs twice in __metadata__")));
+                return Err(A::Error::custom(format_args!("{key:?} occurs twice in {}", self.0)));
             }
             pairs.push((key, value));
         }

@@ -9,11 +9,13 @@
 //! dicts are left out; other values of a nested structure are refused by name.
 
 mod header;
+mod sharded;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use self::header::{Header, Info};
+pub(super) use self::sharded::Sharded;
 use super::archive::{Archive, display_name};
 use super::encoding::{Encoding, Packed};
 use super::entry::Entry;

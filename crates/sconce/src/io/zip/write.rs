@@ -181,3 +181,36 @@ fn zip64_field(size: u64, header: u64) -> Vec<u8> {
     field.extend(values);
     field
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::source::Source;
+    use crate::io::zip::Zip;
+
+    #[test]
+    fn records_are_aligned_and_read_back() -> Result<()> {
+        let mut out = Vec::new();
+        let mut zip = ZipWriter::new(&mut out);
+        let records: Vec<(String, Vec<u8>)> =
+            (0..40).map(|i| (format!("a/{}", "n".repeat(i + 1)), vec![i as u8; i])).collect();
+        for (name, bytes) in &records {
+            zip.record(name, bytes)?;
+        }
+        zip.finish()?;
+        let source = Source::from_bytes("zip", out);
+        let zip = Zip::open(&source)?;
+        for (name, bytes) in &records {
+            let record = zip.get(name).expect("the record");
+            assert_eq!(record.data % ALIGNMENT, 0, "{name}");
+            assert_eq!(zip.read(record, 1 << 10)?, *bytes);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn large_sizes_and_positions_move_to_the_extra_field() {
+        let field = |size, header| zip64_field(size, header).len();
+        assert_eq!([field(7, 7), field(SMALL, 7), field(7, SMALL), field(SMALL, SMALL)], [0, 20, 12, 28]);
+    }
+}
