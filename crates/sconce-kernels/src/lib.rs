@@ -6,6 +6,7 @@
 mod compute;
 mod copy;
 mod elem;
+mod gemm;
 mod isa;
 mod map;
 mod par;
@@ -14,6 +15,7 @@ mod plan;
 pub use compute::Compute;
 pub use copy::{Scalar, copy, fill};
 pub use elem::{Dst, Elem, Src};
+pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
 pub use map::map;
 pub use par::{set_threads, threads};
