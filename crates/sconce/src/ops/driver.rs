@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use sconce_kernels::{Compute, Dst, Elem, Src};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
@@ -43,6 +43,21 @@ pub(crate) struct Locks<'a> {
 
 /// Locks every storage once, in address order: inputs for reading, the target of an in-place operation for writing.
 pub(crate) fn lock<'a>(op: &str, inputs: &[&'a Tensor], target: Option<&'a Tensor>) -> Result<Locks<'a>> {
+    if target.is_none() {
+        match *inputs {
+            [] => return Ok(Locks::default()),
+            [x] => return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None }),
+            [x, y] if x.shares_storage(y) => {
+                return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None });
+            }
+            [x, y] => {
+                let (x, y) = (x.storage(), y.storage());
+                let (first, second) = if x.id() < y.id() { (x, y) } else { (y, x) };
+                return Ok(Locks { _reads: smallvec![first.read(op)?, second.read(op)?], _write: None });
+            }
+            _ => {}
+        }
+    }
     let mut storages: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
     storages.extend(target.map(|t| (t.storage(), true)));
     for t in inputs {
@@ -76,6 +91,18 @@ impl Fresh {
         let bytes = layout.numel() * dtype.size();
         check_size(op, bytes)?;
         Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+    }
+
+    /// The same, copying the layout of an input where it fits.
+    fn like(op: &str, shape: &[usize], dtype: DType, input: Option<&Tensor>) -> Result<Self> {
+        match input {
+            Some(t) if t.is_contiguous() && t.storage_offset() == 0 && t.shape() == shape => {
+                let bytes = t.numel() * dtype.size();
+                check_size(op, bytes)?;
+                Ok(Self { storage: Storage::uninit(bytes), layout: t.layout().clone(), dtype })
+            }
+            _ => Self::new(op, shape, dtype),
+        }
     }
 
     pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
@@ -115,7 +142,7 @@ pub(crate) fn map<T: Compute, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> T + Sync + Copy,
 ) -> Result<Tensor> {
-    let out = Fresh::new(op, shape, dtype)?;
+    let out = Fresh::like(op, shape, dtype, inputs.first().copied())?;
     let strides = inputs.map(|t| broadcast_to(t, shape));
     let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[] }; N];
     for ((slot, t), strides) in srcs.iter_mut().zip(inputs).zip(&strides) {
