@@ -11,6 +11,7 @@ mod isa;
 mod map;
 mod par;
 mod plan;
+mod reduce;
 
 pub use compute::Compute;
 pub use copy::{Scalar, copy, fill};
@@ -19,3 +20,4 @@ pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
 pub use map::map;
 pub use par::{set_threads, threads};
+pub use reduce::{Fold, Reduction, fold, reduce};

@@ -24,6 +24,8 @@ pub trait Real:
     fn from_f64(v: f64) -> Self;
     /// Widens to a double.
     fn to_f64(self) -> f64;
+    /// Whether this is not a number.
+    fn is_nan(self) -> bool;
     #[doc(hidden)]
     fn kernel() -> Kernel<Self>;
 }
@@ -133,31 +135,52 @@ versions! {
 
 #[inline(always)]
 unsafe fn pack_body<T: Real>(to: *mut T, a: Mat<T>, rows: usize, k: usize, r: usize) {
-    for i in (0..rows).step_by(r) {
-        let n = r.min(rows - i);
+    // SAFETY: the caller's contract.
+    unsafe {
+        match r {
+            4 => pack_panels::<T, 4>(to, a, rows, k),
+            6 => pack_panels::<T, 6>(to, a, rows, k),
+            8 => pack_panels::<T, 8>(to, a, rows, k),
+            12 => pack_panels::<T, 12>(to, a, rows, k),
+            16 => pack_panels::<T, 16>(to, a, rows, k),
+            _ => pack_panels::<T, 32>(to, a, rows, k),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn pack_panels<T: Real, const R: usize>(to: *mut T, a: Mat<T>, rows: usize, k: usize) {
+    for i in (0..rows).step_by(R) {
+        let n = R.min(rows - i);
         let to = to.wrapping_add(i * k);
         let from = a.at(i, 0);
-        // SAFETY: panel `i / r` has `r * k` elements; the source's are in bounds.
+        // SAFETY: panel `i / R` has `R * k` elements; the source's are in bounds.
         unsafe {
-            if n < r {
+            if n < R {
                 for p in 0..k {
-                    for l in 0..r {
-                        *to.add(p * r + l) = if l < n { *a.at(i + l, p) } else { T::ZERO };
+                    for l in 0..R {
+                        *to.add(p * R + l) = if l < n { *a.at(i + l, p) } else { T::ZERO };
                     }
                 }
             } else if a.row == 1 {
                 for p in 0..k {
-                    std::ptr::copy_nonoverlapping(from.offset(p as isize * a.col), to.add(p * r), r);
+                    let column = from.offset(p as isize * a.col).cast::<[T; R]>().read();
+                    to.add(p * R).cast::<[T; R]>().write(column);
                 }
             } else {
                 // Eight columns at a time: whole cache lines are used of each row.
-                for p0 in (0..k).step_by(8) {
-                    let steps = 8.min(k - p0);
-                    for l in 0..r {
+                let whole = k / 8 * 8;
+                for p0 in (0..whole).step_by(8) {
+                    for l in 0..R {
                         let row = from.offset(l as isize * a.row + p0 as isize * a.col);
-                        for q in 0..steps {
-                            *to.add((p0 + q) * r + l) = *row.offset(q as isize * a.col);
+                        for q in 0..8 {
+                            *to.add((p0 + q) * R + l) = *row.offset(q as isize * a.col);
                         }
+                    }
+                }
+                for p in whole..k {
+                    for l in 0..R {
+                        *to.add(p * R + l) = *from.offset(l as isize * a.row + p as isize * a.col);
                     }
                 }
             }
@@ -381,6 +404,10 @@ macro_rules! real {
             #[inline(always)]
             fn to_f64(self) -> f64 {
                 self as f64
+            }
+            #[inline(always)]
+            fn is_nan(self) -> bool {
+                self.is_nan()
             }
             #[inline]
             fn kernel() -> Kernel<Self> {

@@ -27,9 +27,13 @@ const MC: usize = 144;
 /// Columns of `b` per packed block, at most.
 const NC: usize = 1536;
 /// Multiply-adds below which no other thread is woken.
-const GRAIN: usize = 256 * 1024;
-/// Columns of `a` times rows of `b` that are cheaper to read in place than to pack.
-const SMALL: usize = 48 * 48 * 48;
+const GRAIN: usize = 1 << 20;
+/// Bytes of `b` below which it is read in place.
+const DIRECT_B: usize = 20 << 10;
+/// Tiles along `b` up to which `a` is read in place.
+const DIRECT_A: usize = 8;
+/// Multiply-adds below which operands that both run along `k` are not packed.
+const SMALL: usize = 32 * 32 * 32;
 
 /// A matrix to read: element `(i, j)` is at `ptr + i·row + j·col`.
 #[derive(Clone, Copy)]
@@ -168,7 +172,7 @@ pub(crate) unsafe fn product<T: Real>(p: Product<T>, parallel: bool) {
             return if dots { kernel::dots(p) } else { blocked(p) };
         }
         let kernel = T::kernel();
-        let (rows, cols) = grid(p.m, p.n, tasks.min(if work < 64 * GRAIN { par::threads() } else { tasks }));
+        let (rows, cols) = grid(p.m, p.n, tasks.min(if work < 16 * GRAIN { par::threads() } else { tasks }));
         let cut = |len: usize, unit: usize, parts: usize, i: usize| {
             let units = len.div_ceil(unit);
             ((units * i / parts * unit).min(len), (units * (i + 1) / parts * unit).min(len))
@@ -216,10 +220,10 @@ unsafe fn scale<T: Real>(p: Product<T>) {
 unsafe fn blocked<T: Real>(p: Product<T>) {
     let kernel = T::kernel();
     let (mr, nr) = (kernel.mr, kernel.nr);
-    let small = p.m * p.n * p.k <= SMALL;
-    let pack_b = p.b.col != 1 || !(small || p.m <= 2 * mr);
-    // Broadcasting reads single elements, so any layout does; many rows far apart cost cache associativity, though.
-    let pack_a = !(small || p.n <= 2 * nr);
+    // A first-level cache holds `b` as it is, or it is read too few times to pay for a copy.
+    let pack_b = p.b.col != 1 || p.m > 2 * mr && p.k.min(KC) * p.n * size_of::<T>() > DIRECT_B;
+    // Single elements of `a` are broadcast, so any layout does, until rows far apart cost too much.
+    let pack_a = p.n > DIRECT_A * nr;
     scratch(|buffer: &mut Scratch| {
         let kc_most = p.k.min(KC);
         let b_len = if pack_b { p.n.min(NC).next_multiple_of(nr) * kc_most } else { nr * kc_most };
