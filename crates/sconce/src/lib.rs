@@ -4,6 +4,7 @@ extern crate self as sconce;
 
 pub mod autograd;
 mod error;
+pub mod functional;
 pub mod ops;
 mod tensor;
 
@@ -12,5 +13,5 @@ pub use error::{Context, Error, ErrorKind, Result};
 pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
-pub use tensor::sizes::{DimsArg, Sizes};
+pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
 pub use tensor::{Dims, Tensor, memory};

@@ -16,9 +16,9 @@ pub(crate) mod storage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+pub use self::dims::Dims;
 pub use self::dtype::DType;
 use self::hooks::Hooks;
-pub use self::dims::Dims;
 use self::layout::Layout;
 use self::node::NodeRef;
 use self::storage::Storage;
