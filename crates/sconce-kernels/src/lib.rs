@@ -11,6 +11,7 @@ mod isa;
 mod map;
 mod par;
 mod plan;
+pub mod rng;
 mod reduce;
 
 pub use compute::Compute;

@@ -12,6 +12,7 @@ pub(crate) use reduce::reduce;
 use sconce_kernels::{Compute, Dst, Elem, Src};
 use smallvec::{SmallVec, smallvec};
 
+use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
@@ -269,6 +270,35 @@ pub(crate) fn fill(op: &str, out: &Tensor, value: Scalar) -> Result<()> {
     // SAFETY: the target is locked for writing and does not overlap itself.
     unsafe { sconce_kernels::fill(out.shape(), dst, value.kernel()) };
     Ok(())
+}
+
+/// Calls `fill` with room for every element of `out`, in the order in which they lie in memory.
+pub(crate) fn fill_in_memory_order<T: Element>(
+    op: &str,
+    out: &Tensor,
+    fill: impl FnOnce(&mut [T]),
+) -> Result<()> {
+    check_writable(op, out, &[])?;
+    assert_eq!(T::DTYPE, out.dtype(), "the caller matches on the dtype");
+    if out.layout().is_dense() {
+        let _locks = lock(op, &[], Some(out))?;
+        // SAFETY: a dense layout covers exactly the `numel` elements from its first on, which are initialised, hold
+        // `T`s and are locked for writing.
+        fill(unsafe { std::slice::from_raw_parts_mut(address(out).cast::<T>(), out.numel()) });
+        return Ok(());
+    }
+    // The dimensions with the largest strides first: then row-major order is the order of memory.
+    let mut order: Vec<usize> = (0..out.dim()).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(out.strides()[d]));
+    let layout = Layout {
+        shape: order.iter().map(|&d| out.shape()[d]).collect(),
+        strides: order.iter().map(|&d| out.strides()[d]).collect(),
+        offset: out.storage_offset(),
+    };
+    let target = out.alias(layout, out.dtype());
+    let elements = Tensor::zeros(target.shape(), out.dtype())?;
+    fill_in_memory_order(op, &elements, fill)?;
+    copy_into(op, &target, &elements)
 }
 
 /// Strides that repeat `t` over `shape`, which it broadcasts to.
