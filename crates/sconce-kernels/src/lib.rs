@@ -12,8 +12,8 @@ mod map;
 mod math;
 mod par;
 mod plan;
-pub mod rng;
 mod reduce;
+pub mod rng;
 
 pub use compute::Compute;
 pub use copy::{Scalar, copy, fill};

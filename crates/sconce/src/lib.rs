@@ -5,9 +5,9 @@ extern crate self as sconce;
 pub mod autograd;
 mod error;
 pub mod functional;
+pub mod io;
 pub mod ops;
 mod random;
-pub mod io;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
