@@ -15,7 +15,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
-use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
+use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -98,8 +98,7 @@ impl Fresh {
     pub(crate) fn new(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
         let layout = Layout::contiguous(shape)?;
         let bytes = layout.numel() * dtype.size();
-        check_size(op, bytes)?;
-        Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+        Ok(Self { storage: Storage::uninit(op, bytes)?, layout, dtype })
     }
 
     /// The same, copying the layout of an input where it fits.
@@ -107,8 +106,7 @@ impl Fresh {
         match input {
             Some(t) if t.is_contiguous() && t.storage_offset() == 0 && t.shape() == shape => {
                 let bytes = t.numel() * dtype.size();
-                check_size(op, bytes)?;
-                Ok(Self { storage: Storage::uninit(bytes), layout: t.layout().clone(), dtype })
+                Ok(Self { storage: Storage::uninit(op, bytes)?, layout: t.layout().clone(), dtype })
             }
             _ => Self::new(op, shape, dtype),
         }
