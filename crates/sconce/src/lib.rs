@@ -4,9 +4,10 @@ extern crate self as sconce;
 
 pub mod autograd;
 mod error;
+pub mod functional;
+pub mod io;
 pub mod ops;
 mod random;
-pub mod io;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
@@ -15,5 +16,5 @@ pub use random::{fork_rng, get_rng_state, initial_seed, manual_seed, set_rng_sta
 pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
-pub use tensor::sizes::{DimsArg, Sizes};
+pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
 pub use tensor::{Dims, Tensor, memory};

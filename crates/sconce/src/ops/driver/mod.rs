@@ -1,5 +1,13 @@
-//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op file with `unsafe`.
+//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op files with `unsafe`.
 #![allow(unsafe_code)]
+
+mod build;
+mod matmul;
+mod reduce;
+
+pub(crate) use build::{build, build_bytes, with_bytes};
+pub(crate) use matmul::{biased, matmul};
+pub(crate) use reduce::reduce;
 
 use sconce_kernels::{Compute, Dst, Elem, Src};
 use smallvec::{SmallVec, smallvec};
