@@ -273,5 +273,8 @@ fn what_has_no_text_says_so() {
 fn the_operation_is_named_as_pytorch_names_it() {
     let x = Tensor::scalar(0.5f32).requires_grad_(true).unwrap();
     assert_eq!(x.view([1]).unwrap().to_string(), "tensor([0.5000], grad_fn=<ViewBackward0>)");
-    assert_eq!(x.as_strided([1], [1], 0).unwrap().to_string(), "tensor([0.5000], grad_fn=<AsStridedBackward0>)");
+    assert_eq!(
+        x.as_strided([1], [1], 0).unwrap().to_string(),
+        "tensor([0.5000], grad_fn=<AsStridedBackward0>)"
+    );
 }
