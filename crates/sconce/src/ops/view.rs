@@ -420,9 +420,6 @@ impl Tensor {
         layout.shape[d] = ((end - start) as usize).div_ceil(step);
         layout.offset += start as usize * layout.strides[d];
         layout.strides[d] = layout.strides[d].saturating_mul(step);
-        if layout.numel() == 0 {
-            layout.offset = self.storage_offset();
-        }
         let (start, end) = (start as usize, end as usize);
         Ok(view(self, layout, Slice { dim: d, start, end, step, selects: false }))
     }
