@@ -83,8 +83,10 @@ const WITH_ZERO_DIM: [&str; 16] = [
 ];
 
 /// `torch.result_type` of a tensor and a float, an int and a bool, whether or not the tensor has dimensions.
-const WITH_NUMBER: [&str; 16] =
-    ["000", "111", "222", "333", "144", "155", "166", "177", "188", "149", "1aa", "1bb", "1cc", "ddd", "eee", "fff"];
+const WITH_NUMBER: [&str; 16] = [
+    "000", "111", "222", "333", "144", "155", "166", "177", "188", "149", "1aa", "1bb", "1cc", "ddd", "eee",
+    "fff",
+];
 
 #[test]
 fn promotion_is_pytorchs() {
@@ -172,7 +174,11 @@ fn what_views_refuse() {
     refused(x.view([-1, -1]), Shape, "view: only one size of [-1, -1] can be inferred");
     refused(x.view([-2, -3]), Shape, "view: shape [-2, -3] has a negative size");
     refused(x.view([-1, 4]), Shape, "view: shape [-1, 4] does not hold 6 elements");
-    refused(x.view([isize::MAX, isize::MAX]), Shape, &format!("view: shape [{0}, {0}] does not hold 6 elements", isize::MAX));
+    refused(
+        x.view([isize::MAX, isize::MAX]),
+        Shape,
+        &format!("view: shape [{0}, {0}] does not hold 6 elements", isize::MAX),
+    );
     refused(
         Tensor::zeros([0], DType::F32).unwrap().view([-1, 0]),
         Shape,
@@ -190,8 +196,16 @@ fn what_views_refuse() {
     refused(x.select(0, -3), Index, "select: index -3 is out of range for dimension 0 of shape [2, 3]");
     refused(Tensor::scalar(1i64).select(0, 0), Index, "select: a tensor without dimensions");
     refused(x.narrow(1, 2, 2), Index, "narrow: 2 elements from 2 do not lie in dimension 1 of shape [2, 3]");
-    refused(x.narrow(1, isize::MIN, 1), Index, &format!("narrow: 1 elements from {} do not lie in dimension 1 of shape [2, 3]", isize::MIN));
-    refused(x.narrow(1, 0, usize::MAX), Index, &format!("narrow: {} elements from 0 do not lie in dimension 1 of shape [2, 3]", usize::MAX));
+    refused(
+        x.narrow(1, isize::MIN, 1),
+        Index,
+        &format!("narrow: 1 elements from {} do not lie in dimension 1 of shape [2, 3]", isize::MIN),
+    );
+    refused(
+        x.narrow(1, 0, usize::MAX),
+        Index,
+        &format!("narrow: {} elements from 0 do not lie in dimension 1 of shape [2, 3]", usize::MAX),
+    );
     refused(x.slice(0, 0, 2, 0), Argument, "slice: the step must be positive, found 0");
     refused(x.expand([3, 3]), Shape, "expand: shape [2, 3] cannot be expanded to [3, 3]");
     refused(x.expand([3]), Shape, "expand: shape [2, 3] cannot be expanded to [3]");
@@ -267,7 +281,9 @@ fn shapes_broadcast_or_say_why_not() {
         let (x, y) = (Tensor::zeros(*a, DType::F32).unwrap(), Tensor::ones(*b, DType::F32).unwrap());
         match (x.add(&y), expected) {
             (Ok(z), Some(shape)) => assert_eq!(z.shape(), *shape),
-            (Err(e), None) => assert_eq!(e.to_string(), format!("add: shapes {a:?} and {b:?} do not broadcast")),
+            (Err(e), None) => {
+                assert_eq!(e.to_string(), format!("add: shapes {a:?} and {b:?} do not broadcast"))
+            }
             (found, _) => panic!("{a:?} and {b:?}: {found:?}"),
         }
     }
@@ -311,11 +327,7 @@ fn values_go_in_and_out() {
     assert_eq!(ints(&strided), [1, 5, 9, 2, 6, 10]);
     assert_eq!(strided.with_slice(|x: &[i64]| x[3]).unwrap(), 2);
     assert_eq!(strided.to_bytes().unwrap()[8], 5);
-    refused(
-        strided.to_vec::<f32>(),
-        ErrorKind::DType,
-        "with_slice: the tensor is int64, not float32",
-    );
+    refused(strided.to_vec::<f32>(), ErrorKind::DType, "with_slice: the tensor is int64, not float32");
     refused(
         Tensor::from_vec(vec![1i64, 2, 3], [2, 2]),
         ErrorKind::Shape,
@@ -347,7 +359,8 @@ fn any_byte_is_a_valid_bool() {
 #[test]
 fn dtypes_that_are_only_stored_are_carried_byte_for_byte() {
     for dtype in DType::ALL {
-        let bytes: Vec<u8> = (0..6 * dtype.size()).map(|i| if dtype == DType::Bool { 1 } else { i as u8 }).collect();
+        let bytes: Vec<u8> =
+            (0..6 * dtype.size()).map(|i| if dtype == DType::Bool { 1 } else { i as u8 }).collect();
         let x = Tensor::from_bytes(&bytes, dtype, [2, 3]).unwrap();
         assert_eq!(x.to_bytes().unwrap(), bytes, "{dtype}");
         let t = x.t().unwrap().copy().unwrap();
@@ -356,7 +369,11 @@ fn dtypes_that_are_only_stored_are_carried_byte_for_byte() {
         y.copy_(&x).unwrap();
         assert_eq!(y.to_bytes().unwrap(), bytes, "{dtype}");
         let computes = DType::ALL.iter().position(|d| *d == dtype).unwrap() < 10;
-        assert_eq!((x.add(&x).is_ok(), x.to(DType::F32).is_ok()), (computes, computes || dtype == DType::F32), "{dtype}");
+        assert_eq!(
+            (x.add(&x).is_ok(), x.to(DType::F32).is_ok()),
+            (computes, computes || dtype == DType::F32),
+            "{dtype}"
+        );
     }
     let x = Tensor::from_bytes(&[0; 4], DType::U32, [1]).unwrap();
     refused(x.add(1), ErrorKind::DType, "add: not implemented for uint32");
@@ -386,7 +403,10 @@ fn ranges() {
     assert!(Tensor::arange(0.0, f64::INFINITY, 1.0, DType::F32).is_err());
     assert!(Tensor::arange(0.0, 1e300, 1e-300, DType::F32).is_err());
     assert!(Tensor::arange(0.0, 1e13, 0.1, DType::F32).is_err(), "800 TB");
-    assert_eq!(Tensor::arange(0, 1, 0.25, DType::F64).unwrap().to_vec::<f64>().unwrap(), [0.0, 0.25, 0.5, 0.75]);
+    assert_eq!(
+        Tensor::arange(0, 1, 0.25, DType::F64).unwrap().to_vec::<f64>().unwrap(),
+        [0.0, 0.25, 0.5, 0.75]
+    );
     assert_eq!(ints(&Tensor::eye(2, DType::I64).unwrap()), [1, 0, 0, 1]);
     assert_eq!(Tensor::eye(0, DType::F32).unwrap().shape(), [0, 0]);
 }

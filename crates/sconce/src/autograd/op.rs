@@ -10,7 +10,7 @@ use super::mode::{is_grad_enabled, no_grad};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Meta, Node, NodeRef};
 use crate::tensor::{Dims, Tensor};
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 pub use crate::tensor::node::Grads;
 
@@ -104,7 +104,7 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// As [`cpu`](Self::cpu), and if the output's shape or dtype does not fit `out`.
     fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
         let result = self.cpu(inputs)?;
-        crate::ops::driver::copy_into(self.name(), out, &result)
+        no_grad(|| out.copy_(&result)).context(|| self.name())
     }
 
     /// What [`backward`](Self::backward) reads, given which inputs need a gradient.

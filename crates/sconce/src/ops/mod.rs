@@ -6,6 +6,7 @@ mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
 pub(crate) mod copy;
+mod create;
 pub(crate) mod driver;
 pub(crate) mod index;
 pub(crate) mod loss;

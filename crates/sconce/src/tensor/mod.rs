@@ -1,7 +1,6 @@
 //! The tensor: a strided view of shared memory, with its gradient and its history.
 
 pub(crate) mod convert;
-mod create;
 mod dims;
 mod display;
 pub(crate) mod dtype;

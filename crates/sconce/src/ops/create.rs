@@ -1,16 +1,16 @@
 //! New tensors.
 
-use super::dtype::Element;
-use super::layout::{Layout, checked_numel};
-use super::scalar::Scalar;
-use super::sizes::Sizes;
-use super::storage::Storage;
-use super::{DType, Dims, Tensor};
-use crate::ops::driver;
+use super::driver;
+use crate::tensor::dtype::{Category, Element};
+use crate::tensor::layout::{Layout, checked_numel};
+use crate::tensor::scalar::Scalar;
+use crate::tensor::sizes::Sizes;
+use crate::tensor::storage::Storage;
+use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 /// A requested shape without negative sizes, of a size that can be addressed.
-pub(crate) fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
+fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
     let sizes = sizes.sizes();
     let shape = sizes
         .iter()
@@ -232,11 +232,8 @@ impl Tensor {
                 elements.iter_mut().for_each(|b| *b = u8::from(*b != 0));
             }
             if cfg!(target_endian = "big") {
-                let part = if dtype.category() == super::dtype::Category::Complex {
-                    dtype.size() / 2
-                } else {
-                    dtype.size()
-                };
+                let part =
+                    if dtype.category() == Category::Complex { dtype.size() / 2 } else { dtype.size() };
                 elements.chunks_exact_mut(part).for_each(<[u8]>::reverse);
             }
         })?;
