@@ -5,13 +5,16 @@ mod arith;
 mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
+pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod driver;
 pub(crate) mod index;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
+pub(crate) mod norm;
 mod operators;
+pub(crate) mod pool;
 pub(crate) mod real;
 pub(crate) mod reduce;
 pub mod registry;
@@ -36,4 +39,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     index::INDEXING,
     softmax::SOFTMAXES,
     loss::LOSSES,
+    conv::CONVOLUTIONS,
+    pool::POOLS,
+    norm::NORMALISATIONS,
 ];
