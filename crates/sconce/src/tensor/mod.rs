@@ -2,8 +2,8 @@
 
 pub(crate) mod convert;
 mod create;
-mod display;
 mod dims;
+mod display;
 pub(crate) mod dtype;
 pub(crate) mod hooks;
 pub(crate) mod layout;
