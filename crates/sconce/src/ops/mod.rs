@@ -5,6 +5,7 @@ mod arith;
 mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
+pub(crate) mod conv;
 pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
@@ -12,7 +13,9 @@ pub(crate) mod index;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
+pub(crate) mod norm;
 mod operators;
+pub(crate) mod pool;
 pub(crate) mod real;
 pub(crate) mod reduce;
 pub mod registry;
@@ -37,4 +40,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     index::INDEXING,
     softmax::SOFTMAXES,
     loss::LOSSES,
+    conv::CONVOLUTIONS,
+    pool::POOLS,
+    norm::NORMALISATIONS,
 ];

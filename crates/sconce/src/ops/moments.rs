@@ -4,7 +4,7 @@ use sconce_kernels::Reduction;
 use smallvec::smallvec;
 
 use super::axes::Axes;
-use super::driver;
+use super::driver::{self, layers::wide};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::Result;
@@ -12,11 +12,6 @@ use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::dtype::Category;
 use crate::tensor::sizes::{DimsArg, keepdim};
 use crate::tensor::{DType, Tensor};
-
-/// The dtype that half types are computed in.
-fn wide(dtype: DType) -> DType {
-    if dtype == DType::F64 { DType::F64 } else { DType::F32 }
-}
 
 #[derive(Debug)]
 struct Var {

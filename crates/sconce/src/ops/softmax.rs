@@ -1,22 +1,27 @@
 //! Softmax and its logarithm.
 
-use sconce_kernels::Reduction;
+use sconce_kernels::SoftmaxKind;
 use smallvec::smallvec;
 
-use super::axes::Axes;
-use super::driver;
+use super::driver::layers;
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::Result;
-use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::sizes::keepdim;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 #[derive(Debug)]
 struct Softmax {
     dim: usize,
     log: bool,
+}
+
+impl Softmax {
+    fn kind(&self) -> SoftmaxKind {
+        if self.log { SoftmaxKind::LogSoftmax } else { SoftmaxKind::Softmax }
+    }
 }
 
 impl Op for Softmax {
@@ -25,23 +30,7 @@ impl Op for Softmax {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let x = x[0];
-        if x.numel() == 0 {
-            return x.copy();
-        }
-        let name = self.name();
-        let dtype = if x.dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-        let axes = Axes::one(self.dim, x.dim(), true);
-        let greatest = driver::reduce(name, Reduction::Max, x, &axes, dtype)?;
-        let y = x.to(dtype)?.sub(&greatest)?;
-        if self.log {
-            let sum = driver::reduce(name, Reduction::Sum, &y.exp()?, &axes, dtype)?;
-            y.sub_(&sum.log()?)?;
-        } else {
-            y.exp_()?;
-            y.div_(&driver::reduce(name, Reduction::Sum, &y, &axes, dtype)?)?;
-        }
-        y.to(x.dtype())
+        layers::softmax(self.name(), self.kind(), x[0], self.dim)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -50,6 +39,9 @@ impl Op for Softmax {
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let y = saved.output()?;
+        if !is_grad_enabled() {
+            return Ok(smallvec![Some(layers::softmax_backward(self.name(), self.kind(), &y, grad, self.dim)?)]);
+        }
         let dim = keepdim(self.dim);
         let gradient = if self.log {
             grad.sub(&y.exp()?.mul(&grad.sum(dim)?)?)?

@@ -1,7 +1,6 @@
 //! Elementwise functions that are computed in double precision: inverse and hyperbolic functions, gamma and its kin.
 
 use super::binary::{BOTH, NEITHER, X, binary};
-use super::real::Real;
 use super::unary::unary;
 use crate::Result;
 use crate::tensor::Tensor;

@@ -15,11 +15,10 @@ pub(crate) fn build<T: Element>(
 ) -> Result<Tensor> {
     let layout = Layout::contiguous(shape)?;
     let n = layout.numel();
-    let mut storage = Storage::try_zeroed(op, n * size_of::<T>())?;
-    let bytes = storage.bytes_mut().expect("a new storage has one owner");
-    // SAFETY: the bytes belong to the new storage alone, are aligned for any element type and initialised to 0, which is
-    // a value of every `Element`; `n` elements fit by construction.
-    f(unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast::<T>(), n) })?;
+    let storage = Storage::zeroed(op, n * size_of::<T>())?;
+    // SAFETY: the storage is new and this its only handle; its memory is aligned for any element type and initialised to
+    // 0, which is a value of every `Element`; `n` elements fit by construction.
+    f(unsafe { std::slice::from_raw_parts_mut(storage.ptr().cast::<T>(), n) })?;
     Ok(Tensor::new(storage, layout, T::DTYPE))
 }
 
@@ -31,8 +30,10 @@ pub(crate) fn build_bytes(
     f: impl FnOnce(&mut [u8]) -> Result<()>,
 ) -> Result<Tensor> {
     let layout = Layout::contiguous(shape)?;
-    let mut storage = Storage::try_zeroed(op, layout.numel() * dtype.size())?;
-    f(storage.bytes_mut().expect("a new storage has one owner"))?;
+    let len = layout.numel() * dtype.size();
+    let storage = Storage::zeroed(op, len)?;
+    // SAFETY: as in `build`.
+    f(unsafe { std::slice::from_raw_parts_mut(storage.ptr(), len) })?;
     Ok(Tensor::new(storage, layout, dtype))
 }
 

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 mod build;
+pub(crate) mod layers;
 mod matmul;
 mod reduce;
 
