@@ -127,7 +127,7 @@ fn errors_say_what_and_where() {
         ("a}", "a `}` without `{` at column 2"),
         ("a.[0-", "a `[` without `]` at column 3"),
         ("a.[]", "an empty set `[]` at column 3"),
-        ("a.[9-0]", "the range `9-0` runs backwards at column 5"),
+        ("a.[9-0]", "the range `9-0` runs backwards at column 4"),
         ("'a", "a ' without its end at column 1"),
     ];
     for (selector, message) in table {
@@ -173,7 +173,7 @@ fn hostile_text_is_refused() {
         "(".repeat(65) + "a" + &")".repeat(65),
         "{".repeat(1000) + "a" + &"}".repeat(1000),
         "a".repeat(100_000),
-        "{a,b}".repeat(13_000),
+        "{a,[0-9]}".repeat(7_000),
     ];
     for text in deep {
         assert_eq!(Selector::parse(&text).unwrap_err().kind(), ErrorKind::Selector);

@@ -83,7 +83,6 @@ use std::str::FromStr;
 use crate::tensor::DType;
 use crate::{Error, Result};
 use expr::Expr;
-use near::did_you_mean;
 
 /// What kind of tensor of a module something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,7 +190,7 @@ impl Selector {
                 if names.iter().any(|name| name.starts_with(&below)) {
                     format!("; for all below `{text}` write `{text}.**`")
                 } else {
-                    did_you_mean(text.trim_start_matches("**."), names.iter().copied())
+                    near::did_you_mean_below(text, names)
                 }
             }
         };

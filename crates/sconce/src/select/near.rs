@@ -39,6 +39,22 @@ pub(crate) fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = 
     nearest(name, candidates).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
+/// As [`did_you_mean`] for a pattern: after a leading `**.`, only as many last segments as the pattern has are compared.
+pub(crate) fn did_you_mean_below(pattern: &str, names: &[&str]) -> String {
+    let Some(rest) = pattern.strip_prefix("**.") else {
+        return did_you_mean(pattern, names.iter().copied());
+    };
+    let segments = rest.split('.').count();
+    let end = |name: &&'_ str| {
+        let cut = name.rmatch_indices('.').nth(segments - 1).map_or(0, |(dot, _)| dot + 1);
+        name.split_at(cut).1.to_owned()
+    };
+    let ends: Vec<String> = names.iter().map(end).collect();
+    let near = nearest(rest, ends.iter().map(String::as_str));
+    let found = near.and_then(|near| ends.iter().position(|end| end == near));
+    found.map_or_else(String::new, |i| format!("; did you mean `{}`?", names[i]))
+}
+
 fn same_letters(a: &str, b: &str) -> bool {
     let letters = |s: &'_ str| -> Vec<char> {
         s.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
