@@ -7,6 +7,7 @@ mod error;
 pub mod io;
 pub mod nn;
 pub mod ops;
+pub mod optim;
 pub mod prelude;
 mod random;
 pub mod select;

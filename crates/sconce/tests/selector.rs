@@ -56,7 +56,10 @@ fn picks_what_the_table_says() {
             "features.** & !**.bias",
             "features.0.weight features.1.weight features.1.running_mean features.10.weight",
         ),
-        ("** & ndim==1", "fc1.bias features.0.bias features.1.weight features.1.running_mean trainable odd/na me (1)"),
+        (
+            "** & ndim==1",
+            "fc1.bias features.0.bias features.1.weight features.1.running_mean trainable odd/na me (1)",
+        ),
         ("**.weight & (ndim==4 | ndim==2)", "fc1.weight features.0.weight features.10.weight"),
         ("** & dtype==float16 & numel>1000", "features.10.weight"),
         ("kind==buffer", "features.1.running_mean"),
@@ -75,7 +78,10 @@ fn picks_what_the_table_says() {
         ("**.features.1.**", "features.1.weight features.1.running_mean"),
         ("**.**.scale", "scale"),
         ("scale.**", "scale"),
-        ("f{c1,eatures.{0,1}}.{weight,bias}", "fc1.weight fc1.bias features.0.weight features.0.bias features.1.weight"),
+        (
+            "f{c1,eatures.{0,1}}.{weight,bias}",
+            "fc1.weight fc1.bias features.0.weight features.0.bias features.1.weight",
+        ),
         ("odd/*", "odd/na me (1)"),
         ("\"scale\"", "scale"),
         ("'sca'l?", "scale"),
@@ -216,7 +222,8 @@ fn functions_build_the_same() {
     assert_eq!(numbers(2..=4), "ndim>=2 & ndim<=4");
     assert_eq!(numbers(..4), "ndim<4");
     assert_eq!(numbers(..=4), "ndim<=4");
-    let built = path("**.weight").and(dtype(DType::F32).or(numel(10))).and(kind(Kind::Param).not()).or(trainable());
+    let built =
+        path("**.weight").and(dtype(DType::F32).or(numel(10))).and(kind(Kind::Param).not()).or(trainable());
     assert_eq!(
         built.build().unwrap().to_string(),
         "**.weight & (dtype==float32 | numel==10) & !kind==param | trainable"

@@ -4,6 +4,7 @@ mod containers;
 mod convert;
 mod dict;
 mod ext;
+pub mod init;
 mod layer;
 mod leaf;
 mod load;
