@@ -237,7 +237,7 @@ fn history_survives_edits_from_several_threads() {
         for i in 0..3 {
             let (w, rows) = (&w, &rows);
             scope.spawn(move || {
-                for _ in 0..TIMES / 20 {
+                for _ in 0..TIMES.div_ceil(20) {
                     insist(|| rows.detach().select(0, i)?.copy_(w));
                     insist(|| no_grad(|| rows.select(0, i)?.fill_(2.0)));
                     rows.requires_grad();
