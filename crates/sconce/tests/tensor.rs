@@ -399,10 +399,8 @@ fn ranges() {
     assert_eq!(ints(&of(i64::MAX - 1, i64::MAX, 1).unwrap()), [i64::MAX - 1]);
     assert!(of(0, 5, 0).is_err() && of(0, 5, -1).is_err());
     assert!(of(i64::MIN, i64::MAX, 1).is_err());
-    assert!(of(0, 1 << 50, 1).is_err(), "8 PiB");
     assert!(Tensor::arange(0.0, f64::INFINITY, 1.0, DType::F32).is_err());
     assert!(Tensor::arange(0.0, 1e300, 1e-300, DType::F32).is_err());
-    assert!(Tensor::arange(0.0, 1e13, 0.1, DType::F32).is_err(), "800 TB");
     assert_eq!(
         Tensor::arange(0, 1, 0.25, DType::F64).unwrap().to_vec::<f64>().unwrap(),
         [0.0, 0.25, 0.5, 0.75]
@@ -421,6 +419,11 @@ fn absurd_shapes_are_errors() {
         &format!("shape [{huge}, {huge}] has too many elements"),
     );
     assert!(Tensor::zeros([huge, 0, huge], DType::F32).is_err());
+    assert!(Tensor::from_bytes(&[], DType::F32, [huge]).is_err());
+    if cfg!(miri) {
+        // Which ends the program where an allocator would give null.
+        return;
+    }
     refused(
         Tensor::zeros([1i64 << 55], DType::F32),
         ErrorKind::Argument,
@@ -428,7 +431,8 @@ fn absurd_shapes_are_errors() {
     );
     assert!(Tensor::full([1i64 << 55], 1, DType::F64).is_err());
     assert!(Tensor::eye(1 << 30, DType::F64).is_err());
-    assert!(Tensor::from_bytes(&[], DType::F32, [huge]).is_err());
+    assert!(Tensor::arange(0, 1i64 << 50, 1, DType::I64).is_err(), "8 PiB");
+    assert!(Tensor::arange(0.0, 1e13, 0.1, DType::F32).is_err(), "800 TB");
     let small = Tensor::scalar(1.0f32).expand([1i64 << 50]).unwrap();
     assert!(small.copy().is_err() && small.add(1).is_err() && small.to_vec::<f32>().is_err());
     assert!(small.expand([1i64 << 20, 1 << 50]).is_err());
