@@ -764,8 +764,9 @@ fn gradients_that_do_not_fit_are_refused() {
 #[test]
 fn gradcheck_finds_what_is_wrong() {
     let x = leaf(&[0.5, 1.5]);
-    let check =
-        |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| message(gradcheck(f, &[x.clone()], GradCheck::default()));
+    let check = |f: &dyn Fn(&[Tensor]) -> Result<Tensor>| {
+        message(gradcheck(f, std::slice::from_ref(&x), GradCheck::default()))
+    };
     assert!(
         check(&|x| x[0].detach().exp())
             .starts_with("gradcheck: input 0 [2], element 0: analytic 0, numerical ")
@@ -791,7 +792,7 @@ fn gradcheck_finds_what_is_wrong() {
     // Views and other strides are inputs like any other.
     let strided = Tensor::from_vec(vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [3, 2]).unwrap().t().unwrap();
     let strided = strided.requires_grad_(true).unwrap();
-    gradcheck(&|x| x[0].exp()?.mul(&x[0]), &[strided.clone()], GradCheck::default()).unwrap();
+    gradcheck(&|x| x[0].exp()?.mul(&x[0]), std::slice::from_ref(&strided), GradCheck::default()).unwrap();
     gradgradcheck(&|x| x[0].exp()?.mul(&x[0]), &[strided], GradCheck::default()).unwrap();
 }
 

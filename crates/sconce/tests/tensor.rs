@@ -268,7 +268,8 @@ fn views_of_nothing_are_empty() {
 
 #[test]
 fn shapes_broadcast_or_say_why_not() {
-    let cases: &[(&[i64], &[i64], Option<&[usize]>)] = &[
+    type Case = (&'static [i64], &'static [i64], Option<&'static [usize]>);
+    let cases: &[Case] = &[
         (&[2, 1], &[3], Some(&[2, 3])),
         (&[], &[4], Some(&[4])),
         (&[0], &[1], Some(&[0])),

@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, OpNode, Saved, Saves, history, is_grad_enabled};
-use crate::tensor::layout::{Layout, contiguous_strides, infer_shape, view_strides, wrap_dim};
+use crate::tensor::layout::{Layout, infer_shape, view_strides, wrap_dim};
 use crate::tensor::node::NodeRef;
 use crate::tensor::sizes::Sizes;
 use crate::tensor::{DType, Dims, Tensor};
@@ -536,11 +536,6 @@ impl Tensor {
             return Err(Error::index(format!("{op}: a tensor without dimensions")));
         }
         wrap_dim(op, dim, self.dim())
-    }
-
-    /// A new leaf-like tensor of this one's layout would be dense; the strides that a row-major copy has.
-    pub(crate) fn row_major_strides(&self) -> Dims {
-        contiguous_strides(self.shape())
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 pub use self::dims::Dims;
-pub use self::dtype::DType;
+pub(crate) use self::dtype::DType;
 use self::hooks::{HookHandle, Hooks};
 use self::layout::Layout;
 use self::node::NodeRef;
