@@ -164,7 +164,8 @@ fn a_writer_that_waits_too_long_is_told_so() {
     hurry();
     for n in SIZES {
         let x = Tensor::zeros([n], DType::F32).unwrap();
-        let error = x.with_slice(|_: &[f32]| thread::scope(|s| s.spawn(|| x.add_(1)).join().unwrap())).unwrap();
+        let error =
+            x.with_slice(|_: &[f32]| thread::scope(|s| s.spawn(|| x.add_(1)).join().unwrap())).unwrap();
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert_eq!(

@@ -9,6 +9,7 @@ pub(crate) mod conv;
 pub(crate) mod copy;
 pub(crate) mod driver;
 pub(crate) mod index;
+mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
@@ -16,8 +17,10 @@ pub(crate) mod norm;
 mod operators;
 pub(crate) mod pool;
 pub(crate) mod real;
+mod rearrange;
 pub(crate) mod reduce;
 pub mod registry;
+mod scan;
 pub(crate) mod softmax;
 mod special;
 pub(crate) mod unary;
@@ -37,6 +40,9 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     moments::MOMENTS,
     matmul::PRODUCTS,
     index::INDEXING,
+    join::JOINS,
+    rearrange::REARRANGEMENTS,
+    scan::SCANS,
     softmax::SOFTMAXES,
     loss::LOSSES,
     conv::CONVOLUTIONS,
