@@ -13,6 +13,7 @@ mod report;
 mod runner;
 mod signatures;
 mod store;
+mod subset;
 mod suites;
 mod value;
 
@@ -33,6 +34,7 @@ usage: conformance DIR [options]
   --floor FILE       exit with 1 if a suite passes fewer cases than FILE (of the form of --json) says
   --max-failures N   print at most N failures per suite
   --unsupported      print why cases are not supported
+  --subset OUT N     run nothing; write up to N cases of each function, module, … to the directory OUT
 ";
 
 struct Options {
@@ -43,6 +45,7 @@ struct Options {
     floor: Option<PathBuf>,
     max_failures: usize,
     unsupported: bool,
+    subset: Option<(PathBuf, usize)>,
 }
 
 fn main() -> ExitCode {
@@ -70,13 +73,20 @@ fn run(options: &Options) -> Result<bool, String> {
     if !options.corpus.is_dir() {
         return Err(format!("{} is not a directory", options.corpus.display()));
     }
+    let chosen: Vec<_> = SUITES
+        .iter()
+        .filter(|s| options.suites.is_empty() || options.suites.iter().any(|n| n == s.name))
+        .collect();
+    if let Some((out, count)) = &options.subset {
+        for driver in chosen {
+            println!("{}: {} cases", driver.name, subset::write(&options.corpus, driver, *count, out)?);
+        }
+        return Ok(true);
+    }
     let floor = options.floor.as_deref().map(read_json).transpose()?;
     runner::silence_panics();
     let mut done = Vec::new();
-    for driver in SUITES {
-        if !options.suites.is_empty() && !options.suites.iter().any(|s| s == driver.name) {
-            continue;
-        }
+    for driver in chosen {
         if let Some(suite) = runner::run_suite(&options.corpus, driver, &options.filter)? {
             print!("{}", suite.text(driver.name, options.max_failures, options.unsupported));
             done.push((driver.name.to_owned(), suite));
@@ -112,6 +122,7 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Options>, String> 
         floor: None,
         max_failures: usize::MAX,
         unsupported: false,
+        subset: None,
     };
     let mut args = args;
     while let Some(arg) = args.next() {
@@ -127,10 +138,10 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Options>, String> 
             "--filter" => options.filter = value()?,
             "--json" => options.json = Some(value()?.into()),
             "--floor" => options.floor = Some(value()?.into()),
-            "--max-failures" => {
-                let text = value()?;
-                options.max_failures =
-                    text.parse().map_err(|_| format!("--max-failures: {text:?} is no number"))?;
+            "--max-failures" => options.max_failures = number(&arg, &value()?)?,
+            "--subset" => {
+                let out = PathBuf::from(value()?);
+                options.subset = Some((out, number(&arg, &value()?)?));
             }
             "--unsupported" => options.unsupported = true,
             "--help" | "-h" => return Ok(None),
@@ -141,6 +152,10 @@ fn parse(args: impl Iterator<Item = String>) -> Result<Option<Options>, String> 
     }
     options.corpus = corpus.ok_or_else(|| format!("no directory given\n{USAGE}"))?;
     Ok(Some(options))
+}
+
+fn number(option: &str, text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| format!("{option}: {text:?} is no number"))
 }
 
 #[cfg(test)]

@@ -61,6 +61,11 @@ impl File {
         Ok(Array { dtype, shape, bytes: bytes.to_vec() })
     }
 
+    /// The format's name of a tensor's dtype.
+    pub fn dtype_code(&self, key: &str) -> Option<&str> {
+        self.entries.get(key)?["dtype"].as_str()
+    }
+
     /// The keys in no order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str).filter(|k| *k != "__metadata__")
