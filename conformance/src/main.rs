@@ -8,13 +8,17 @@
 mod args;
 mod case;
 mod compare;
+mod ops;
 mod outcome;
+mod program;
+mod registry;
 mod report;
 mod runner;
 mod signatures;
 mod store;
 mod subset;
 mod suites;
+mod tensors;
 mod value;
 
 use std::path::{Path, PathBuf};

@@ -74,8 +74,8 @@ impl DType {
     pub const ALL: [Self; 21] = {
         use DType::*;
         [
-            F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool, U16, U32, U64, C32, C64, C128, F8E4M3, F8E5M2, F8E4M3FNUZ,
-            F8E5M2FNUZ, F8E8M0,
+            F64, F32, F16, BF16, I64, I32, I16, I8, U8, Bool, U16, U32, U64, C32, C64, C128, F8E4M3, F8E5M2,
+            F8E4M3FNUZ, F8E5M2FNUZ, F8E8M0,
         ]
     };
 

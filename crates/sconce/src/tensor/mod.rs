@@ -1,2 +1,290 @@
-//! The tensor.
-pub mod dtype;
+//! The tensor: a strided view of shared memory, with its gradient and its history.
+
+pub(crate) mod convert;
+mod create;
+pub(crate) mod dtype;
+pub(crate) mod hooks;
+pub(crate) mod layout;
+pub mod memory;
+pub(crate) mod node;
+pub(crate) mod promote;
+pub(crate) mod scalar;
+pub(crate) mod sizes;
+pub(crate) mod storage;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+pub use self::dtype::DType;
+use self::hooks::Hooks;
+pub use self::layout::Dims;
+use self::layout::Layout;
+use self::node::NodeRef;
+use self::storage::Storage;
+use crate::{Error, Result};
+
+/// A multi-dimensional array with PyTorch's semantics.
+///
+/// A `Tensor` is a handle of one word: cloning it gives the same tensor, as assigning a Python name does. Views
+/// ([`view`](Tensor::view), [`transpose`](Tensor::transpose), …) are other tensors on the same memory; what is written
+/// through one is seen through all. Methods that end in `_` change the tensor in place through `&self`.
+///
+/// Tensors are `Send + Sync`. An operation locks the memory that it reads and writes while it runs; two threads that
+/// keep writing and reading one tensor get [`ErrorKind::Busy`](crate::ErrorKind::Busy) rather than a data race or a
+/// deadlock.
+///
+/// ```
+/// use sconce::Tensor;
+///
+/// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0], [3])?.requires_grad_(true)?;
+/// let y = x.mul(&x)?.sum(())?;
+/// y.backward()?;
+/// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [2.0, 4.0, 6.0]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Tensor(Arc<Inner>);
+
+/// A handle that does not keep its tensor alive.
+#[derive(Clone)]
+pub(crate) struct WeakTensor(Weak<Inner>);
+
+impl WeakTensor {
+    pub(crate) fn upgrade(&self) -> Option<Tensor> {
+        self.0.upgrade().map(Tensor)
+    }
+}
+
+struct Inner {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
+    contiguous: bool,
+    /// Whether a gradient flows to or through this tensor; the one thing that an operation asks first.
+    tracked: AtomicBool,
+    /// The tensor that this is a differentiable view of; never itself a view.
+    base: Option<Tensor>,
+    auto: Mutex<Auto>,
+}
+
+/// What autograd keeps on a tensor.
+#[derive(Default)]
+pub(crate) struct Auto {
+    /// Who made it, and as which output.
+    pub(crate) node: Option<(NodeRef, u32)>,
+    pub(crate) grad: Option<Tensor>,
+    /// Of a view: the storage's version when `node` was recorded.
+    pub(crate) view_version: u32,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What few tensors have.
+#[derive(Default)]
+pub(crate) struct Extra {
+    /// Hooks on the gradient of a leaf.
+    pub(crate) hooks: Hooks,
+    /// The path of a parameter in its model, for messages.
+    pub(crate) label: Option<Arc<str>>,
+    /// A view made under `no_grad`, or by an operation whose outputs may not be changed in place: why.
+    pub(crate) frozen_view: Option<&'static str>,
+    /// Whether a non-leaf keeps its gradient.
+    pub(crate) retains_grad: bool,
+}
+
+impl Tensor {
+    /// A tensor over a storage; the caller vouches that the layout stays inside it.
+    pub(crate) fn new(storage: Storage, layout: Layout, dtype: DType) -> Self {
+        Self::with_base(storage, layout, dtype, None)
+    }
+
+    fn with_base(storage: Storage, layout: Layout, dtype: DType, base: Option<Tensor>) -> Self {
+        debug_assert!(layout.end() * dtype.size() <= storage.len(), "a layout stays within its storage");
+        let contiguous = layout.is_contiguous();
+        let auto = Mutex::new(Auto { view_version: storage.version(), ..Auto::default() });
+        Self(Arc::new(Inner {
+            storage,
+            layout,
+            dtype,
+            contiguous,
+            tracked: AtomicBool::new(false),
+            base,
+            auto,
+        }))
+    }
+
+    /// Another layout of the same memory, known to autograd as a view of this tensor's base.
+    pub(crate) fn view_with(&self, layout: Layout) -> Self {
+        let base = self.0.base.clone().unwrap_or_else(|| self.clone());
+        Self::with_base(self.0.storage.clone(), layout, self.0.dtype, Some(base))
+    }
+
+    /// The same memory under another layout and dtype, unknown to autograd.
+    pub(crate) fn alias(&self, layout: Layout, dtype: DType) -> Self {
+        Self::new(self.0.storage.clone(), layout, dtype)
+    }
+
+    /// The size of each dimension.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros([2, 3], DType::F32)?.shape(), [2, 3]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn shape(&self) -> &[usize] {
+        &self.0.layout.shape
+    }
+
+    /// The size of one dimension; negative ones count from the end.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such dimension.
+    pub fn size(&self, dim: isize) -> Result<usize> {
+        let rank = self.dim();
+        if rank == 0 {
+            return Err(Error::index(format!("size: dimension {dim} of a tensor without dimensions")));
+        }
+        Ok(self.shape()[layout::wrap_dim("size", dim, rank)?])
+    }
+
+    /// The number of dimensions; 0 for a scalar.
+    pub fn dim(&self) -> usize {
+        self.0.layout.shape.len()
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.0.layout.numel()
+    }
+
+    /// How many elements lie between neighbours in memory, per dimension.
+    pub fn strides(&self) -> &[usize] {
+        &self.0.layout.strides
+    }
+
+    /// The position of the first element in the storage, in elements.
+    pub fn storage_offset(&self) -> usize {
+        self.0.layout.offset
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.0.dtype
+    }
+
+    /// Whether the elements lie in row-major order without gaps.
+    pub fn is_contiguous(&self) -> bool {
+        self.0.contiguous
+    }
+
+    /// Whether both handles are one tensor: same memory, same view, same gradient.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::zeros([2], DType::F32)?;
+    /// assert!(x.is(&x.clone()));
+    /// assert!(!x.is(&x.view([2])?));
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether both tensors look at the same memory (at any part of it).
+    pub fn shares_storage(&self, other: &Self) -> bool {
+        self.0.storage.is(&other.0.storage)
+    }
+
+    /// How often the memory was changed in place, through this tensor or any other on the same memory.
+    ///
+    /// PyTorch's `_version`.
+    pub fn version(&self) -> u32 {
+        self.0.storage.version()
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.0.storage
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.0.layout
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakTensor {
+        WeakTensor(Arc::downgrade(&self.0))
+    }
+
+    /// An address that identifies the tensor while it lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// Whether this handle is the only one, and the only one on its memory.
+    pub(crate) fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.0.storage.is_unique()
+    }
+
+    pub(crate) fn base(&self) -> Option<&Tensor> {
+        self.0.base.as_ref()
+    }
+
+    pub(crate) fn auto(&self) -> MutexGuard<'_, Auto> {
+        self.0.auto.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// The autograd state without a lock, where this handle is the only one.
+    pub(crate) fn auto_mut(&mut self) -> Option<&mut Auto> {
+        Arc::get_mut(&mut self.0)
+            .map(|inner| inner.auto.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+
+    pub(crate) fn tracked(&self) -> &AtomicBool {
+        &self.0.tracked
+    }
+
+    /// Whether operations on this tensor are recorded for backward (in grad mode).
+    ///
+    /// True for leaves that were asked to ([`requires_grad_`](Tensor::requires_grad_)) and for everything computed
+    /// from them.
+    pub fn requires_grad(&self) -> bool {
+        self.0.tracked.load(Ordering::Acquire)
+            || self
+                .0
+                .base
+                .as_ref()
+                .is_some_and(|base| base.0.tracked.load(Ordering::Acquire) && self.follows_base())
+    }
+
+    /// Whether a view was overtaken by an in-place change of its base, and so shares the base's history.
+    fn follows_base(&self) -> bool {
+        self.auto().view_version != self.version()
+    }
+
+    /// The path of a parameter in its model, if the model was ever listed by name.
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        self.auto().extra.as_ref().and_then(|e| e.label.clone())
+    }
+
+    /// Remembers the path of a parameter for messages; the first one stays.
+    pub(crate) fn set_label(&self, path: &str) {
+        let mut auto = self.auto();
+        let extra = auto.extra.get_or_insert_default();
+        if extra.label.is_none() {
+            extra.label = Some(path.into());
+        }
+    }
+
+    /// "`fc1.weight` [10, 4]" or "[10, 4]": how messages call this tensor.
+    pub(crate) fn describe(&self) -> String {
+        match self.label() {
+            Some(path) => format!("`{path}` {:?}", self.shape()),
+            None => format!("{:?}", self.shape()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Tensor({:?}, {})", self.shape(), self.dtype())
+    }
+}

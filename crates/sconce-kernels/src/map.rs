@@ -1,0 +1,400 @@
+//! Elementwise kernels: `out[i] = f(a[i], b[i], …)` over strided views of any element types.
+//!
+//! The driver drops and merges dimensions, walks what is left as rectangles of rows, and brings each operand into the
+//! form the loop wants: consecutive elements of the compute type. An operand that is so in memory is used in place;
+//! any other is converted through a block on the stack that stays in the first-level cache. An op is only a closure,
+//! inlined into one loop per instruction set; everything else here is compiled once per compute type and arity.
+
+use crate::compute::{Compute, Rect, load, store};
+use crate::isa::versions;
+use crate::par;
+use crate::plan::{MAX_RANK, Plan, split_leading};
+use crate::{Dst, Elem, Src};
+use std::mem::MaybeUninit;
+
+/// Elements per block on the stack.
+const BLOCK: usize = 256;
+/// Below this many columns, several rows share a block.
+const NARROW: usize = 64;
+/// Elements per task, at least; waking a thread costs about as much as this many cheap elements.
+const GRAIN: usize = 32 * 1024;
+/// Outputs of at least this many bytes are written around the cache.
+const STREAM_BYTES: usize = 32 << 20;
+
+/// Computes `out[i] = f([ins[0][i], ins[1][i], …])` for each index `i` of `shape`.
+///
+/// Operands are converted to `T` when read and from `T` when written. Up to four inputs; broadcasting is a stride of 0.
+///
+/// ```
+/// use sconce_kernels::{Dst, Elem, Src, map};
+/// let (a, b, mut c) = ([1f32, 2., 3., 4.], [10i32, 20], [0f32; 4]);
+/// let (a, b, out) = (
+///     Src { ptr: a.as_ptr().cast(), elem: Elem::F32, strides: &[2, 1] },
+///     Src { ptr: b.as_ptr().cast(), elem: Elem::I32, strides: &[0, 1] },
+///     Dst { ptr: c.as_mut_ptr().cast(), elem: Elem::F32, strides: &[2, 1] },
+/// );
+/// // SAFETY: the views describe the arrays above.
+/// unsafe { map::<f32, 2>(&[2, 2], out, [a, b], |[x, y]| x * y) };
+/// assert_eq!(c, [10., 40., 30., 80.]);
+/// ```
+///
+/// # Safety
+/// - Each view has one stride per dimension of `shape`, its address is aligned for its element type, and every index
+///   of `shape` is valid to read, for `out` to write, from any thread during the call.
+/// - No two indices share an element of `out`.
+/// - `out` is the very same view as an input, or disjoint from it.
+#[inline]
+pub unsafe fn map<T: Compute, const N: usize>(
+    shape: &[usize],
+    out: Dst<'_>,
+    ins: [Src<'_>; N],
+    f: impl Fn([T; N]) -> T + Sync + Copy,
+) {
+    let row: RowFn<T, N> = rows_of::<T, N, _>(&f);
+    let f = (&raw const f).cast();
+    if let Some(len) = dense_len::<T, N>(shape, &out, &ins)
+        && len <= GRAIN
+    {
+        let args = ins.map(|a| a.ptr.cast());
+        if ins.iter().any(|a| a.ptr == out.ptr) {
+            // SAFETY: `len` consecutive elements of each operand are the caller's views.
+            unsafe { dense_in_place::<T, N>(len, out.ptr.cast(), args, row, f) };
+        } else if len > 0 {
+            // SAFETY: `len` consecutive elements of each operand are the caller's views; `out` overlaps no input.
+            unsafe { row(f, 1, len, out.ptr.cast(), 0, args, [0; N]) };
+        }
+        return;
+    }
+    // SAFETY: the caller's contract.
+    unsafe { drive::<T, N>(shape, out, ins, row, f) }
+}
+
+/// `rows` times `out[j] = f(ins[..][j])` for `j < cols`; the operands' rows are so many elements apart.
+type RowFn<T, const N: usize> = unsafe fn(
+    f: *const (),
+    rows: usize,
+    cols: usize,
+    out: *mut T,
+    out_row: usize,
+    ins: [*const T; N],
+    in_rows: [usize; N],
+);
+
+fn rows_of<T: Compute, const N: usize, F: Fn([T; N]) -> T + Sync>(_: &F) -> RowFn<T, N> {
+    rows::<T, N, F>
+}
+
+versions! {
+    /// # Safety
+    /// `f` points to an `F`; the operands' rows are valid; `out` overlaps no input.
+    unsafe fn rows[T: Compute, const N: usize, F: Fn([T; N]) -> T][T, N, F](
+        f: *const (), rows: usize, cols: usize, out: *mut T, out_row: usize, ins: [*const T; N], in_rows: [usize; N],
+    ) = rows_body
+}
+
+#[inline(always)]
+unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+    f: *const (),
+    rows: usize,
+    cols: usize,
+    out: *mut T,
+    out_row: usize,
+    ins: [*const T; N],
+    in_rows: [usize; N],
+) {
+    // SAFETY: the caller passes an `F`.
+    let f = unsafe { &*f.cast::<F>() };
+    for r in 0..rows {
+        // SAFETY: row `r` of each operand is valid, and `out` overlaps no input.
+        unsafe {
+            let out = std::slice::from_raw_parts_mut(out.add(r * out_row).cast::<MaybeUninit<T>>(), cols);
+            let ins: [&[T]; N] =
+                std::array::from_fn(|k| std::slice::from_raw_parts(ins[k].add(r * in_rows[k]), cols));
+            row_body(f, out, ins);
+        }
+    }
+}
+
+#[inline(always)]
+fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+    f: &F,
+    out: &mut [MaybeUninit<T>],
+    ins: [&[T]; N],
+) {
+    let cols = out.len();
+    let ins: [&[T]; N] = std::array::from_fn(|k| &ins[k][..cols]);
+    for j in 0..cols {
+        out[j].write(f(std::array::from_fn(|k| ins[k][j])));
+    }
+}
+
+/// The number of elements, if every operand is of type `T` and row-major without gaps.
+#[inline]
+fn dense_len<T: Compute, const N: usize>(
+    shape: &[usize],
+    out: &Dst<'_>,
+    ins: &[Src<'_>; N],
+) -> Option<usize> {
+    if out.elem != T::ELEM || ins.iter().any(|a| a.elem != T::ELEM) {
+        return None;
+    }
+    let mut len = 1;
+    for (d, &size) in shape.iter().enumerate().rev() {
+        if size != 1 && (out.strides[d] != len || ins.iter().any(|a| a.strides[d] != len)) {
+            return shape.contains(&0).then_some(0);
+        }
+        len *= size;
+    }
+    Some(len)
+}
+
+unsafe fn dense_in_place<T: Compute, const N: usize>(
+    len: usize,
+    out: *mut T,
+    ins: [*const T; N],
+    row: RowFn<T, N>,
+    f: *const (),
+) {
+    let mut block = Block::<T>::new();
+    let mut i = 0;
+    while i < len {
+        let n = BLOCK.min(len - i);
+        // SAFETY: `i..i + n` is in bounds; the block overlaps no operand.
+        unsafe {
+            row(f, 1, n, block.ptr(), 0, ins.map(|p| p.wrapping_add(i)), [0; N]);
+            std::ptr::copy_nonoverlapping(block.ptr(), out.add(i), n);
+        }
+        i += n;
+    }
+}
+
+/// An operand without its shape.
+#[derive(Clone, Copy)]
+struct Operand {
+    ptr: *mut u8,
+    elem: Elem,
+}
+
+// SAFETY: the callers of `map` vouch for access from any thread.
+unsafe impl Send for Operand {}
+// SAFETY: as above.
+unsafe impl Sync for Operand {}
+
+/// What is common to all rectangles of one call.
+struct Job<T, const N: usize> {
+    row: RowFn<T, N>,
+    f: *const (),
+    out: Operand,
+    ins: [Operand; N],
+    in_place: bool,
+    stream: bool,
+}
+
+// SAFETY: `f` points to a `Sync` closure, the operands are `Sync`.
+unsafe impl<T, const N: usize> Sync for Job<T, N> {}
+
+unsafe fn drive<T: Compute, const N: usize>(
+    shape: &[usize],
+    out: Dst<'_>,
+    ins: [Src<'_>; N],
+    row: RowFn<T, N>,
+    f: *const (),
+) {
+    let mut strides = [out.strides; 5];
+    for (s, a) in strides[1..].iter_mut().zip(&ins) {
+        *s = a.strides;
+    }
+    let Some(plan) = Plan::new(shape, &strides[..=N]) else {
+        let sizes: [usize; 5] = std::array::from_fn(|k| match k {
+            0 => out.elem.size(),
+            k if k <= N => ins[k - 1].elem.size(),
+            _ => 0,
+        });
+        return split_leading(shape, &strides[..=N], |shape, offsets, from| {
+            let out = Dst {
+                ptr: out.ptr.wrapping_add(offsets[0] * sizes[0]),
+                elem: out.elem,
+                strides: &out.strides[from..],
+            };
+            let ins = std::array::from_fn(|k| Src {
+                ptr: ins[k].ptr.wrapping_add(offsets[k + 1] * sizes[k + 1]),
+                elem: ins[k].elem,
+                strides: &ins[k].strides[from..],
+            });
+            // SAFETY: a part of the caller's views.
+            unsafe { drive::<T, N>(shape, out, ins, row, f) }
+        });
+    };
+    if plan.len() == 0 {
+        return;
+    }
+    let out_op = Operand { ptr: out.ptr, elem: out.elem };
+    let in_place = ins.iter().any(|a| a.ptr == out.ptr.cast_const());
+    let job = Job {
+        row,
+        f,
+        out: out_op,
+        ins: ins.map(|a| Operand { ptr: a.ptr.cast_mut(), elem: a.elem }),
+        in_place,
+        stream: !in_place && can_stream(&plan, out_op),
+    };
+    let (rows, cols) = (plan.rows(), plan.cols());
+    let run = |r: (usize, usize), c: (usize, usize)| {
+        plan.slabs(r.0, r.1, |offsets, slab_rows| {
+            // SAFETY: a rectangle of the caller's views, written by this task alone.
+            unsafe { slab(&job, &plan, offsets, slab_rows, c.0, c.1 - c.0) }
+        });
+    };
+    let tasks = rows * cols / GRAIN;
+    if tasks <= 1 {
+        run((0, rows), (0, cols));
+    } else if rows >= 64 {
+        par::for_ranges(rows, rows.div_ceil(tasks), |a, b| run((a, b), (0, cols)));
+    } else {
+        // Whole blocks, so that cache lines are not shared between tasks.
+        let blocks = cols.div_ceil(BLOCK);
+        par::for_ranges(blocks, blocks.div_ceil(tasks), |a, b| {
+            run((0, rows), (a * BLOCK, (b * BLOCK).min(cols)));
+        });
+    }
+}
+
+fn can_stream(plan: &Plan, out: Operand) -> bool {
+    cfg!(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))
+        && plan.stride(0, MAX_RANK - 1) == 1
+        && plan.cols() >= BLOCK
+        && plan.len() * out.elem.size() >= STREAM_BYTES
+}
+
+/// Computes `rows` rows of `cols` columns, starting at column `first`, the operands at `offsets` elements.
+unsafe fn slab<T: Compute, const N: usize>(
+    job: &Job<T, N>,
+    plan: &Plan,
+    offsets: [usize; 5],
+    rows: usize,
+    first: usize,
+    cols: usize,
+) {
+    let step = |k: usize| (plan.stride(k, MAX_RANK - 2), plan.stride(k, MAX_RANK - 1));
+    let at = |k: usize, op: Operand| op.ptr.wrapping_add((offsets[k] + first * step(k).1) * op.elem.size());
+    let out = at(0, job.out);
+    let ins: [*mut u8; N] = std::array::from_fn(|k| at(k + 1, job.ins[k]));
+    let direct = |k: usize, op: Operand| op.elem == T::ELEM && step(k).1 == 1;
+    let out_direct = direct(0, job.out) && !job.in_place && !job.stream;
+    if out_direct && (0..N).all(|k| direct(k + 1, job.ins[k])) {
+        let in_rows = std::array::from_fn(|k| step(k + 1).0);
+        // SAFETY: the caller's rectangle, of type `T`, columns adjacent; `out` is not one of the inputs.
+        unsafe {
+            (job.row)(job.f, rows, cols, out.cast(), step(0).0, ins.map(|p| p.cast_const().cast()), in_rows)
+        };
+        return;
+    }
+    let mut in_blocks = [const { Block::<T>::new() }; N];
+    let mut out_block = Block::<T>::new();
+    let mut filled = [false; N];
+    let (rows_at_once, cols_at_once) =
+        if cols < NARROW { (BLOCK / cols, cols) } else { (1, cols.min(BLOCK)) };
+    let most = (rows_at_once.min(rows)) * cols_at_once;
+    let mut r = 0;
+    while r < rows {
+        let nr = rows_at_once.min(rows - r);
+        let mut c = 0;
+        while c < cols {
+            let nc = cols_at_once.min(cols - c);
+            let place = |k: usize, p: *mut u8, op: Operand| {
+                p.wrapping_add((r * step(k).0 + c * step(k).1) * op.elem.size())
+            };
+            let rect = |k: usize| Rect { rows: nr, cols: nc, row: step(k).0, col: step(k).1 };
+            let adjacent = |k: usize| nr == 1 || step(k).0 == nc;
+            let mut args = [std::ptr::null::<T>(); N];
+            for k in 0..N {
+                let (op, p) = (job.ins[k], place(k + 1, ins[k], job.ins[k]));
+                if direct(k + 1, op) && adjacent(k + 1) {
+                    args[k] = p.cast_const().cast();
+                    continue;
+                }
+                args[k] = in_blocks[k].ptr();
+                // A repeated scalar fills its block once.
+                let constant = step(k + 1) == (0, 0);
+                if constant && filled[k] {
+                    continue;
+                }
+                filled[k] = constant;
+                let rect = if constant { Rect { rows: 1, cols: most, row: 0, col: 0 } } else { rect(k + 1) };
+                // SAFETY: the rectangle is part of the caller's view; it has at most `BLOCK` elements.
+                unsafe { load(in_blocks[k].ptr(), p, op.elem, rect) };
+            }
+            let p = place(0, out, job.out);
+            let in_memory = out_direct && adjacent(0);
+            let result = if in_memory { p.cast() } else { out_block.ptr() };
+            // SAFETY: each argument has `nr * nc` consecutive elements; the result is one of the caller's rectangle
+            // that is no input, or the block.
+            unsafe { (job.row)(job.f, 1, nr * nc, result, 0, args, [0; N]) };
+            if !in_memory {
+                // SAFETY: the rectangle is part of the caller's view; the block holds its values.
+                unsafe {
+                    if job.stream && job.out.elem == T::ELEM {
+                        stream(p, result.cast_const().cast(), nr * nc * size_of::<T>());
+                    } else {
+                        store(p, result.cast_const(), job.out.elem, rect(0));
+                    }
+                }
+            }
+            c += nc;
+        }
+        r += nr;
+    }
+    if job.stream {
+        stream_end();
+    }
+}
+
+/// Room for [`BLOCK`] values, on cache lines of its own.
+#[repr(align(64))]
+struct Block<T>([MaybeUninit<T>; BLOCK]);
+
+impl<T: Copy> Block<T> {
+    const fn new() -> Self {
+        Self([const { MaybeUninit::uninit() }; BLOCK])
+    }
+
+    fn ptr(&mut self) -> *mut T {
+        self.0.as_mut_ptr().cast()
+    }
+}
+
+/// Copies bytes with non-temporal stores, which do not read the destination's cache lines first.
+///
+/// # Safety
+/// As for `copy_nonoverlapping` of bytes; ended by [`stream_end`] on the same thread. `src` is 64-byte aligned.
+#[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
+unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
+    let head = dst.align_offset(16).min(bytes);
+    // SAFETY: in bounds by the caller's contract; after `head` bytes `dst` is aligned to 16.
+    unsafe {
+        std::ptr::copy_nonoverlapping(src, dst, head);
+        let mut i = head;
+        while i + 16 <= bytes {
+            _mm_stream_si128(dst.add(i).cast::<__m128i>(), _mm_loadu_si128(src.add(i).cast()));
+            i += 16;
+        }
+        std::ptr::copy_nonoverlapping(src.add(i), dst.add(i), bytes - i);
+    }
+}
+
+/// Makes this thread's non-temporal stores visible to whoever it synchronises with.
+#[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
+fn stream_end() {
+    // SAFETY: SSE is part of x86-64.
+    unsafe { std::arch::x86_64::_mm_sfence() };
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(feature = "portable"), not(miri))))]
+unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+    // SAFETY: the caller's contract.
+    unsafe { std::ptr::copy_nonoverlapping(src, dst, bytes) }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(feature = "portable"), not(miri))))]
+fn stream_end() {}

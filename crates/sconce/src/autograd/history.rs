@@ -1,0 +1,68 @@
+//! From a tensor to the node that made it: leaves, results, and views that an in-place change overtook.
+
+use std::sync::atomic::Ordering;
+
+use crate::ops::view::AsStrided;
+use crate::tensor::Tensor;
+use crate::tensor::node::{Edge, NodeRef};
+
+use super::op::OpNode;
+
+/// Makes a fresh tensor the output of a node.
+pub(crate) fn set_node(tensor: &mut Tensor, node: NodeRef, output: u32) {
+    let version = tensor.version();
+    match tensor.auto_mut() {
+        Some(auto) => {
+            auto.node = Some((node, output));
+            auto.view_version = version;
+        }
+        None => replace_node(tensor, node, output),
+    }
+    tensor.tracked().store(true, Ordering::Release);
+}
+
+/// Gives a tensor that others may hold another history.
+pub(crate) fn replace_node(tensor: &Tensor, node: NodeRef, output: u32) {
+    let version = tensor.version();
+    let old = {
+        let mut auto = tensor.auto();
+        auto.view_version = version;
+        auto.node.replace((node, output))
+    };
+    // Outside the lock: dropping a graph may drop other handles to this tensor.
+    drop(old);
+    tensor.tracked().store(true, Ordering::Release);
+}
+
+/// Where the gradient of a tensor goes.
+pub(crate) fn edge(tensor: &Tensor) -> Edge {
+    if let Some(base) = tensor.base() {
+        refresh_view(tensor, base);
+    }
+    if !tensor.tracked().load(Ordering::Acquire) {
+        return Edge::None;
+    }
+    match &tensor.auto().node {
+        Some((node, output)) => Edge::Node(node.clone(), *output),
+        None => Edge::Leaf(tensor.clone()),
+    }
+}
+
+/// Rebuilds the history of a view whose memory was changed since: it is now a view of the changed base.
+///
+/// PyTorch's Note [View + Inplace update for base tensor]. All views are strided views of one storage, so
+/// `as_strided` of the base describes any of them.
+fn refresh_view(view: &Tensor, base: &Tensor) {
+    let version = view.version();
+    if view.auto().view_version == version || !base.tracked().load(Ordering::Acquire) {
+        return;
+    }
+    if view.auto().node.is_none() && view.tracked().load(Ordering::Acquire) {
+        // A view that was made a leaf of its own by `requires_grad_` keeps its own gradient.
+        return;
+    }
+    let op = AsStrided::of(view, base);
+    let edges = std::iter::once(edge(base)).collect();
+    let node = OpNode::new(op, edges, &[], view);
+    replace_node(view, NodeRef::new(node), 0);
+}

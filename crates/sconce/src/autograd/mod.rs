@@ -1,0 +1,244 @@
+//! Automatic differentiation: recording, the backward pass, and checks of derivatives.
+
+mod engine;
+pub(crate) mod gradcheck;
+pub(crate) mod history;
+pub(crate) mod inplace;
+mod mode;
+mod op;
+
+pub use engine::Backward;
+pub use inplace::apply_inplace;
+pub use mode::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
+pub(crate) use op::OpNode;
+pub use op::{Grads, Op, Saved, Saves, apply};
+
+pub use crate::tensor::hooks::HookHandle;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::tensor::Tensor;
+use crate::tensor::node::Edge;
+use crate::{Error, Result};
+
+/// Back-propagates from several outputs at once, each with its gradient (`None`: 1, for a single element), and adds
+/// the results to the `.grad` of every leaf behind them. PyTorch's `torch.autograd.backward`.
+///
+/// # Errors
+///
+/// If an output does not require grad, a gradient does not fit its output, a saved tensor was modified in place or
+/// freed, or an operation fails.
+pub fn backward(outputs: &[(&Tensor, Option<&Tensor>)], how: Backward) -> Result<()> {
+    engine::accumulate(engine::roots(outputs)?, how)
+}
+
+/// The gradients of outputs with respect to inputs, without touching any `.grad`. PyTorch's `torch.autograd.grad`.
+///
+/// `None` stands for an input that the outputs do not depend on.
+///
+/// ```
+/// use sconce::autograd::{self, Backward};
+/// use sconce::Tensor;
+///
+/// let x = Tensor::scalar(3.0f64).requires_grad_(true)?;
+/// let y = x.mul(&x)?.mul(&x)?;
+/// let twice = Backward { create_graph: true, ..Default::default() };
+/// let first = autograd::grad(&[(&y, None)], &[&x], twice)?[0].clone().unwrap();
+/// let second = autograd::grad(&[(&first, None)], &[&x], Backward::default())?[0].clone().unwrap();
+/// assert_eq!(first.item()?, 27.0);
+/// assert_eq!(second.item()?, 18.0);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`backward`]; also if an input does not require grad.
+pub fn grad(
+    outputs: &[(&Tensor, Option<&Tensor>)],
+    inputs: &[&Tensor],
+    how: Backward,
+) -> Result<Vec<Option<Tensor>>> {
+    let edges: Vec<Edge> = inputs.iter().map(|t| history::edge(t)).collect();
+    if let Some(i) = edges.iter().position(|e| matches!(e, Edge::None)) {
+        return Err(Error::autograd(format!(
+            "grad: input {i} {} does not require grad",
+            inputs[i].describe()
+        )));
+    }
+    engine::collect(engine::roots(outputs)?, &edges, how)
+}
+
+impl Tensor {
+    /// Back-propagates from this single element: adds its gradient to the `.grad` of every leaf behind it.
+    ///
+    /// Use [`backward_with`](Self::backward_with) for a cotangent, `retain_graph` or `create_graph`.
+    ///
+    /// # Errors
+    ///
+    /// As [`autograd::backward`](backward()).
+    pub fn backward(&self) -> Result<()> {
+        backward(&[(self, None)], Backward::default())
+    }
+
+    /// Back-propagates a gradient of this tensor's shape.
+    ///
+    /// ```
+    /// use sconce::autograd::Backward;
+    /// use sconce::Tensor;
+    ///
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0], [2])?.requires_grad_(true)?;
+    /// let keep = Backward { retain_graph: true, ..Default::default() };
+    /// let y = x.mul(3.0)?;
+    /// y.backward_with(Some(&Tensor::from_vec(vec![1.0f32, 10.0], [2])?), keep)?;
+    /// y.backward_with(Some(&Tensor::from_vec(vec![1.0f32, 10.0], [2])?), keep)?;
+    /// assert_eq!(x.grad().unwrap().to_vec::<f32>()?, [6.0, 60.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`autograd::backward`](backward()).
+    pub fn backward_with(&self, gradient: Option<&Tensor>, how: Backward) -> Result<()> {
+        backward(&[(self, gradient)], how)
+    }
+
+    /// The gradient that backward passes have accumulated in this leaf, if any.
+    pub fn grad(&self) -> Option<Tensor> {
+        self.auto().grad.clone()
+    }
+
+    /// Replaces the gradient.
+    ///
+    /// # Errors
+    ///
+    /// If its shape or dtype is not this tensor's.
+    pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
+        if let Some(g) = &grad
+            && (g.shape() != self.shape() || g.dtype() != self.dtype())
+        {
+            return Err(Error::shape(format!(
+                "set_grad: a gradient of shape {:?} and dtype {} for a tensor of shape {:?} and dtype {}",
+                g.shape(),
+                g.dtype(),
+                self.shape(),
+                self.dtype()
+            )));
+        }
+        let old = std::mem::replace(&mut self.auto().grad, grad);
+        drop(old);
+        Ok(())
+    }
+
+    /// Drops the gradient, so that the next backward starts afresh; PyTorch's `zero_grad(set_to_none=True)`.
+    pub fn zero_grad(&self) {
+        let old = self.auto().grad.take();
+        drop(old);
+    }
+
+    /// Asks for gradients of this leaf, or no more, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is not floating point, or the tensor was computed from others that require grad (detach it).
+    pub fn requires_grad_(&self, requires_grad: bool) -> Result<Tensor> {
+        if requires_grad && !self.dtype().is_floating_point() {
+            return Err(Error::autograd(format!(
+                "requires_grad_: only floating point tensors have gradients, this one is {}",
+                self.dtype()
+            )));
+        }
+        if !self.is_leaf() {
+            return if requires_grad {
+                Ok(self.clone())
+            } else {
+                Err(Error::autograd(
+                    "requires_grad_: the tensor is a result of others that require grad; detach it",
+                ))
+            };
+        }
+        self.tracked().store(requires_grad, Ordering::Release);
+        Ok(self.clone())
+    }
+
+    /// Whether no recorded operation made this tensor.
+    pub fn is_leaf(&self) -> bool {
+        !matches!(history::edge(self), Edge::Node(..))
+    }
+
+    /// The name of the operation that made this tensor, if it was recorded.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::scalar(1.0f32).requires_grad_(true)?;
+    /// assert_eq!(x.exp()?.grad_fn(), Some("exp"));
+    /// assert_eq!(x.grad_fn(), None);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn grad_fn(&self) -> Option<&'static str> {
+        match history::edge(self) {
+            Edge::Node(node, _) => Some(node.name()),
+            _ => None,
+        }
+    }
+
+    /// The same memory without history: no gradient flows through the result.
+    pub fn detach(&self) -> Tensor {
+        self.alias(self.layout().clone(), self.dtype())
+    }
+
+    /// Calls a function with the gradient of this tensor whenever one is computed; it may return a replacement.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::scalar(1.0f32).requires_grad_(true)?;
+    /// x.register_hook(|g| g.mul(2.0).map(Some))?;
+    /// x.mul(3.0)?.backward()?;
+    /// assert_eq!(x.grad().unwrap().item()?, 6.0);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the tensor does not require grad.
+    pub fn register_hook(
+        &self,
+        hook: impl Fn(&Tensor) -> Result<Option<Tensor>> + Send + Sync + 'static,
+    ) -> Result<HookHandle> {
+        match history::edge(self) {
+            Edge::None => Err(Error::autograd(format!(
+                "register_hook: the tensor {} does not require grad",
+                self.describe()
+            ))),
+            Edge::Leaf(_) => Ok(self.auto().extra.get_or_insert_default().hooks.add(0, Arc::new(hook))),
+            Edge::Node(node, output) => Ok(node.hooks().add(output, Arc::new(hook))),
+        }
+    }
+
+    /// Keeps the gradient of a result of other tensors in its `.grad` too.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor does not require grad.
+    pub fn retain_grad(&self) -> Result<()> {
+        if self.is_leaf() && self.requires_grad() {
+            return Ok(());
+        }
+        let mut auto = self.auto();
+        if std::mem::replace(&mut auto.extra.get_or_insert_default().retains_grad, true) {
+            return Ok(());
+        }
+        drop(auto);
+        let this = self.downgrade();
+        self.register_hook(move |grad| {
+            if let Some(this) = this.upgrade() {
+                this.set_grad(Some(match this.grad() {
+                    Some(sum) => sum.add(grad)?,
+                    None => grad.clone(),
+                }))?;
+            }
+            Ok(None)
+        })
+        .map(drop)
+    }
+}

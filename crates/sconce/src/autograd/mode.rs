@@ -1,0 +1,54 @@
+//! Whether operations are recorded on this thread.
+
+use std::cell::Cell;
+
+thread_local! {
+    static ENABLED: Cell<bool> = const { Cell::new(true) };
+}
+
+/// Restores the mode on drop, also when a panic unwinds.
+struct Restore(bool);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        ENABLED.set(self.0);
+    }
+}
+
+/// Runs a closure with recording on or off; PyTorch's `torch.set_grad_enabled`.
+///
+/// The mode is per thread and is restored when the closure ends.
+pub fn set_grad_enabled<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
+    let _restore = Restore(ENABLED.replace(enabled));
+    f()
+}
+
+/// Runs a closure in which nothing is recorded, so that parameters may be edited; PyTorch's `torch.no_grad`.
+///
+/// ```
+/// use sconce::{Tensor, no_grad};
+///
+/// let w = Tensor::scalar(1.0f32).requires_grad_(true)?;
+/// assert!(w.mul_(2.0).is_err());
+/// no_grad(|| w.mul_(2.0))?;
+/// assert_eq!(w.item()?, 2.0);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn no_grad<R>(f: impl FnOnce() -> R) -> R {
+    set_grad_enabled(false, f)
+}
+
+/// Runs a closure in which operations are recorded, within a [`no_grad`] as well; PyTorch's `torch.enable_grad`.
+pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
+    set_grad_enabled(true, f)
+}
+
+/// Whether operations are recorded on this thread.
+///
+/// ```
+/// assert!(sconce::is_grad_enabled());
+/// assert!(!sconce::no_grad(sconce::is_grad_enabled));
+/// ```
+pub fn is_grad_enabled() -> bool {
+    ENABLED.get()
+}

@@ -1,0 +1,310 @@
+//! The trait of every operation, and how one is recorded.
+
+use std::fmt::Debug;
+use std::sync::{Mutex, MutexGuard};
+
+use smallvec::{SmallVec, smallvec};
+
+use super::history;
+use super::mode::{is_grad_enabled, no_grad};
+use crate::tensor::hooks::Hooks;
+use crate::tensor::node::{Edge, Meta, Node, NodeRef};
+use crate::tensor::{Dims, Tensor};
+use crate::{Error, Result};
+
+pub use crate::tensor::node::Grads;
+
+/// Which tensors a backward reads: bits 0 to 30 stand for the inputs, one more for the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Saves(u32);
+
+impl Saves {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// The output.
+    pub const OUTPUT: Self = Self(1 << 31);
+    /// All inputs.
+    pub const INPUTS: Self = Self(!(1 << 31));
+
+    /// One input.
+    pub const fn input(i: usize) -> Self {
+        Self(1 << i)
+    }
+
+    /// Both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// This if a condition holds, otherwise nothing.
+    #[must_use]
+    pub const fn when(self, condition: bool) -> Self {
+        if condition { self } else { Self::NONE }
+    }
+
+    /// Whether input `i` is read.
+    pub(crate) fn names(self, i: usize) -> bool {
+        self.0 & Self::input(i.min(30)).0 != 0
+    }
+
+    /// Whether the output is read.
+    pub(crate) const fn output(self) -> bool {
+        self.0 & Self::OUTPUT.0 != 0
+    }
+}
+
+/// An operation on tensors, built-in or a user's: the value holds its settings.
+///
+/// [`apply`] runs it and, where an input requires grad, records it.
+///
+/// ```
+/// use sconce::autograd::{self, Grads, Op, Saved, Saves};
+/// use sconce::{Result, Tensor};
+///
+/// /// x² with its derivative.
+/// #[derive(Debug)]
+/// struct Square;
+///
+/// impl Op for Square {
+///     fn name(&self) -> &'static str {
+///         "square"
+///     }
+///     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+///         x[0].mul(x[0])
+///     }
+///     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+///         Ok([Some(grad.mul(&saved.input(0)?)?.mul(2.0)?)].into_iter().collect())
+///     }
+/// }
+///
+/// let x = Tensor::scalar(3.0f32).requires_grad_(true)?;
+/// autograd::apply(Square, &[&x])?.backward()?;
+/// assert_eq!(x.grad().unwrap().item()?, 6.0);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub trait Op: Debug + Send + Sync + 'static {
+    /// The name for messages: PyTorch's.
+    fn name(&self) -> &'static str;
+
+    /// Computes the output. Nothing in here is recorded.
+    ///
+    /// # Errors
+    ///
+    /// Whatever does not fit, named with the shapes or dtypes found.
+    fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor>;
+
+    /// Computes the output into existing memory, for the in-place form. `out` may be the first input.
+    ///
+    /// # Errors
+    ///
+    /// As [`cpu`](Self::cpu), and if the output's shape or dtype does not fit `out`.
+    fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
+        let result = self.cpu(inputs)?;
+        crate::ops::driver::copy_into(self.name(), out, &result)
+    }
+
+    /// What [`backward`](Self::backward) reads, given which inputs need a gradient.
+    fn saves(&self, _needs: &[bool]) -> Saves {
+        Saves::INPUTS
+    }
+
+    /// Whether there is a derivative. If not, an input that requires grad is refused when the operation is called.
+    fn differentiable(&self) -> bool {
+        true
+    }
+
+    /// The gradient of each input, given that of the output.
+    ///
+    /// It may have a shape that broadcasting led to, or a promoted dtype: it is summed and converted to the input's.
+    /// With `create_graph` what happens in here is recorded.
+    ///
+    /// # Errors
+    ///
+    /// If a saved tensor was modified in place, or an operation fails.
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads>;
+}
+
+/// What [`Op::backward`] gets beside the gradient.
+pub struct Saved<'a> {
+    name: &'static str,
+    tensors: MutexGuard<'a, Option<Kept>>,
+    edges: &'a [Edge],
+    this: &'a NodeRef,
+    needs: &'a [bool],
+}
+
+/// The tensors that a node keeps for backward, with their versions when they were saved.
+struct Kept {
+    inputs: SmallVec<[Option<(Tensor, u32)>; 3]>,
+    output: Option<(Tensor, u32)>,
+}
+
+impl Saved<'_> {
+    /// An input that [`Op::saves`] named.
+    ///
+    /// # Errors
+    ///
+    /// If it was modified in place since, was freed by an earlier backward, or was not saved.
+    pub fn input(&self, i: usize) -> Result<Tensor> {
+        let kept = self.kept()?;
+        let Some((tensor, version)) = kept.inputs.get(i).and_then(Option::as_ref) else {
+            return Err(Error::autograd(format!("{}: input {i} was not saved for backward", self.name)));
+        };
+        self.check(tensor, *version, &format!("input {i}"))?;
+        Ok(tensor.clone())
+    }
+
+    /// The output, with its history.
+    ///
+    /// # Errors
+    ///
+    /// As [`input`](Self::input).
+    pub fn output(&self) -> Result<Tensor> {
+        let kept = self.kept()?;
+        let Some((tensor, version)) = &kept.output else {
+            return Err(Error::autograd(format!("{}: the output was not saved for backward", self.name)));
+        };
+        self.check(tensor, *version, "output")?;
+        // Kept without its history, which would be a cycle; a fresh alias gets it back.
+        let mut alias = tensor.alias(tensor.layout().clone(), tensor.dtype());
+        history::set_node(&mut alias, self.this.clone(), 0);
+        Ok(alias)
+    }
+
+    /// Whether input `i` needs a gradient.
+    pub fn needs(&self, i: usize) -> bool {
+        self.needs.get(i).copied().unwrap_or(false)
+    }
+
+    /// The shape of an input that needs a gradient.
+    ///
+    /// # Errors
+    ///
+    /// If input `i` needs none.
+    pub fn shape(&self, i: usize) -> Result<Dims> {
+        match self.edges.get(i) {
+            Some(Edge::Leaf(leaf)) => Ok(Dims::from_slice(leaf.shape())),
+            Some(Edge::Node(node, output)) => Ok(node.outputs()[*output as usize].shape.clone()),
+            _ => Err(Error::autograd(format!("{}: input {i} needs no gradient", self.name))),
+        }
+    }
+
+    fn kept(&self) -> Result<&Kept> {
+        self.tensors.as_ref().ok_or_else(|| {
+            Error::autograd(format!(
+                "{}: backward through the same graph a second time: its saved tensors were freed; \
+                 the first one needs retain_graph",
+                self.name
+            ))
+        })
+    }
+
+    fn check(&self, tensor: &Tensor, saved: u32, which: &str) -> Result<()> {
+        let now = tensor.version();
+        if now == saved {
+            return Ok(());
+        }
+        Err(Error::autograd(format!(
+            "{}: its {which} {} was saved for backward at version {saved} and is now at version {now}: \
+             something modified it in place",
+            self.name,
+            tensor.describe(),
+        )))
+    }
+}
+
+/// Runs an operation and records it if an input requires grad.
+///
+/// # Errors
+///
+/// As the operation's; also if an input requires grad and the operation has no derivative.
+pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
+    if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
+        return op.cpu(inputs);
+    }
+    check_differentiable(&op, inputs)?;
+    let mut out = no_grad(|| op.cpu(inputs))?;
+    if out.dtype().is_floating_point() {
+        let edges = inputs.iter().map(|t| history::edge(t)).collect();
+        let node = OpNode::new(op, edges, inputs, &out);
+        history::set_node(&mut out, NodeRef::new(node), 0);
+    }
+    Ok(out)
+}
+
+/// Refuses an input that requires grad if the operation has no derivative.
+pub(crate) fn check_differentiable<O: Op>(op: &O, inputs: &[&Tensor]) -> Result<()> {
+    if op.differentiable() {
+        return Ok(());
+    }
+    match inputs.iter().position(|t| t.requires_grad()) {
+        Some(i) if is_grad_enabled() => Err(Error::autograd(format!(
+            "{}: has no derivative, but its input {i} {} requires grad: detach it, or call this under no_grad",
+            op.name(),
+            inputs[i].describe()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A recorded [`Op`].
+pub(crate) struct OpNode<O> {
+    op: O,
+    outputs: [Meta; 1],
+    edges: SmallVec<[Edge; 3]>,
+    kept: Mutex<Option<Kept>>,
+    hooks: Hooks,
+}
+
+impl<O: Op> OpNode<O> {
+    /// Saves what the operation asks for. `inputs` are what it computed from, `edges` where their gradients go.
+    pub(crate) fn new(op: O, edges: SmallVec<[Edge; 3]>, inputs: &[&Tensor], out: &Tensor) -> Self {
+        let needs: SmallVec<[bool; 3]> = edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+        let saves = op.saves(&needs);
+        let kept = Kept {
+            inputs: inputs
+                .iter()
+                .enumerate()
+                .map(|(i, t)| saves.names(i).then(|| ((*t).clone(), t.version())))
+                .collect(),
+            output: saves.output().then(|| {
+                let alias = out.alias(out.layout().clone(), out.dtype());
+                let version = alias.version();
+                (alias, version)
+            }),
+        };
+        let meta = Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() };
+        Self { op, outputs: [meta], edges, kept: Mutex::new(Some(kept)), hooks: Hooks::default() }
+    }
+}
+
+impl<O: Op> Node for OpNode<O> {
+    fn name(&self) -> &'static str {
+        self.op.name()
+    }
+
+    fn outputs(&self) -> &[Meta] {
+        &self.outputs
+    }
+
+    fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    fn backward(&self, this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads> {
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None; self.edges.len()]) };
+        let tensors = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let saved = Saved { name: self.op.name(), tensors, edges: &self.edges, this, needs };
+        self.op.backward(&saved, grad)
+    }
+
+    fn release(&self) {
+        let kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        drop(kept);
+    }
+
+    fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+}

@@ -1,0 +1,433 @@
+//! Elementwise operations of two tensors, or of a tensor and a number: a table of formulas.
+//!
+//! A row of [`binary!`] is like one of [`unary!`](super::unary): `forward` over floats, `int` over integers (without
+//! it they become float32), and one derivative per operand, from the gradient and both operands.
+
+use std::fmt::Debug;
+
+use smallvec::smallvec;
+
+use super::driver::{self, Kind, kind};
+use super::real::{Num, Real, Tape};
+use super::registry::{OpInfo, Sample};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
+use crate::tensor::dtype::Category;
+use crate::tensor::layout::broadcast;
+use crate::tensor::promote::Promotion;
+use crate::tensor::scalar::{Operand, Scalar};
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// What a row of the table says.
+trait Formula: Debug + Copy + Send + Sync + 'static {
+    const NAME: &'static str;
+    const INT: bool;
+    /// Whether it takes two bools, as `a + b` and `a * b` do (or, and).
+    const BOOL: bool;
+
+    /// What the gradient of each operand reads.
+    fn saves(&self, needs: &[bool]) -> Saves;
+    fn forward<R: Real>(&self, x: R, y: R) -> R;
+    fn int(&self, x: i64, y: i64) -> i64;
+    fn grad_x<R: Real>(&self, g: R, x: R, y: R) -> R;
+    fn grad_y<R: Real>(&self, g: R, x: R, y: R) -> R;
+}
+
+#[derive(Debug)]
+struct Binary<F> {
+    formula: F,
+    dtype: DType,
+}
+
+impl<F: Formula> Binary<F> {
+    fn new(formula: F, promoted: DType) -> Result<Self> {
+        let dtype = match promoted.category() {
+            Category::Float => promoted,
+            Category::Bool if F::INT && !F::BOOL => {
+                return Err(Error::dtype(format!("{}: not implemented for bool", F::NAME)));
+            }
+            _ if F::INT => promoted,
+            Category::Complex => {
+                return Err(Error::dtype(format!("{}: not implemented for {promoted}", F::NAME)));
+            }
+            _ => DType::F32,
+        };
+        Ok(Self { formula, dtype })
+    }
+}
+
+impl<F: Formula> Op for Binary<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let (f, dtype) = (self.formula, self.dtype);
+        let (x, y) = (inputs[0], inputs[1]);
+        let shape = broadcast(F::NAME, x.shape(), y.shape())?;
+        match kind(F::NAME, dtype)? {
+            Kind::F32 => driver::map::<f32, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| {
+                f.forward(Num(x), Num(y)).0
+            }),
+            Kind::F64 => driver::map::<f64, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| {
+                f.forward(Num(x), Num(y)).0
+            }),
+            Kind::I64 => driver::map::<i64, 2>(F::NAME, &shape, dtype, [x, y], move |[x, y]| f.int(x, y)),
+        }
+    }
+
+    fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
+        let f = self.formula;
+        let (x, y) = (inputs[0], inputs[1]);
+        if self.dtype.category() > out.dtype().category() {
+            return Err(Error::dtype(format!(
+                "{}_: the result is {}, which a {} tensor cannot hold",
+                F::NAME,
+                self.dtype,
+                out.dtype()
+            )));
+        }
+        let shape = broadcast(F::NAME, x.shape(), y.shape())?;
+        driver::check_writable(F::NAME, out, &shape)?;
+        match kind(F::NAME, self.dtype)? {
+            Kind::F32 => {
+                driver::map_into::<f32, 2>(F::NAME, out, [x, y], move |[x, y]| f.forward(Num(x), Num(y)).0)
+            }
+            Kind::F64 => {
+                driver::map_into::<f64, 2>(F::NAME, out, [x, y], move |[x, y]| f.forward(Num(x), Num(y)).0)
+            }
+            Kind::I64 => driver::map_into::<i64, 2>(F::NAME, out, [x, y], move |[x, y]| f.int(x, y)),
+        }
+    }
+
+    fn saves(&self, needs: &[bool]) -> Saves {
+        self.formula.saves(needs)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let f = self.formula;
+        let needs = [saved.needs(0), saved.needs(1)];
+        let saves = f.saves(&needs);
+        // What the formulas do not read is stood in for by the gradient.
+        let x = if saves.names(0) { saved.input(0)? } else { grad.clone() };
+        let y = if saves.names(1) { saved.input(1)? } else { grad.clone() };
+        if is_grad_enabled() {
+            let tape = Tape::default();
+            let (g, x, y) = (tape.put(grad), tape.put(&x), tape.put(&y));
+            let grad_x = if needs[0] { Some(tape.finish(f.grad_x(g, x, y))?) } else { None };
+            let grad_y = if needs[1] { Some(tape.finish(f.grad_y(g, x, y))?) } else { None };
+            return Ok(smallvec![grad_x, grad_y]);
+        }
+        if saves == Saves::NONE {
+            return self.linear(grad, needs);
+        }
+        let inputs = [grad, &x, &y];
+        let (shape, dtype) = (grad.shape(), grad.dtype());
+        let double = kind(F::NAME, dtype)? == Kind::F64;
+        let one = |first: bool| match (first, double) {
+            (true, false) => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.grad_x(Num(g), Num(x), Num(y)).0
+            }),
+            (true, true) => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.grad_x(Num(g), Num(x), Num(y)).0
+            }),
+            (false, false) => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.grad_y(Num(g), Num(x), Num(y)).0
+            }),
+            (false, true) => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.grad_y(Num(g), Num(x), Num(y)).0
+            }),
+        };
+        let grad_x = if needs[0] { Some(one(true)?) } else { None };
+        let grad_y = if needs[1] { Some(one(false)?) } else { None };
+        Ok(smallvec![grad_x, grad_y])
+    }
+}
+
+impl<F: Formula> Binary<F> {
+    /// The gradients of a formula that reads neither operand: those of `+` and `-` are the gradient itself or a
+    /// multiple, so nothing is computed where it passes through unchanged.
+    fn linear(&self, grad: &Tensor, needs: [bool; 2]) -> Result<Grads> {
+        let f = self.formula;
+        let scale = |factor: f64| if factor == 1.0 { Ok(grad.clone()) } else { grad.mul(factor) };
+        let factor_x = f.grad_x(Num(1.0f64), Num(0.0), Num(0.0)).0;
+        let factor_y = f.grad_y(Num(1.0f64), Num(0.0), Num(0.0)).0;
+        let grad_x = if needs[0] { Some(scale(factor_x)?) } else { None };
+        let grad_y = if needs[1] { Some(scale(factor_y)?) } else { None };
+        Ok(smallvec![grad_x, grad_y])
+    }
+}
+
+/// The dtype in which a number enters a computation: its value is not rounded to a half type first.
+fn number_dtype(computed: DType) -> DType {
+    match computed {
+        DType::F64 => DType::F64,
+        d if d.is_floating_point() => DType::F32,
+        _ => DType::I64,
+    }
+}
+
+fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor> {
+    let op = Binary::new(formula, Promotion::new().tensor(x).operand(&other).dtype())?;
+    match other {
+        Operand::Tensor(y) => apply(op, &[x, y]),
+        number => {
+            let y = number.tensor(number_dtype(op.dtype))?;
+            apply(op, &[x, &y])
+        }
+    }
+}
+
+fn run_reversed<F: Formula>(formula: F, number: Scalar, y: &Tensor) -> Result<Tensor> {
+    let op = Binary::new(formula, Promotion::new().tensor(y).operand(&Operand::Scalar(number)).dtype())?;
+    let x = Operand::Scalar(number).tensor(number_dtype(op.dtype))?;
+    apply(op, &[&x, y])
+}
+
+fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<()> {
+    let op = Binary::new(formula, Promotion::new().tensor(x).operand(&other).dtype())?;
+    match other {
+        Operand::Tensor(y) => apply_inplace(op, x, &[y]),
+        number => {
+            let y = number.tensor(number_dtype(op.dtype))?;
+            apply_inplace(op, x, &[&y])
+        }
+    }
+}
+
+macro_rules! binary {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $op:ident, $inplace:ident {
+            forward: |$x:ident, $y:ident| $forward:expr,
+            $(int: |$i:ident, $j:ident| $int:expr,)?
+            bool: $bool:literal,
+            grad_x: |$gx:ident, $xx:ident, $yx:ident| $grad_x:expr, $reads_x:expr,
+            grad_y: |$gy:ident, $xy:ident, $yy:ident| $grad_y:expr, $reads_y:expr,
+            domain: ($low:expr, $high:expr),
+        }
+    )*) => {
+        $(
+            #[derive(Clone, Copy, Debug)]
+            struct $op;
+
+            #[allow(unused_variables, reason = "a formula reads what it needs")]
+            impl Formula for $op {
+                const NAME: &'static str = stringify!($name);
+                const INT: bool = binary!(@has $($i)?);
+                const BOOL: bool = $bool;
+
+                fn saves(&self, needs: &[bool]) -> Saves {
+                    let (x, y) = (Saves::input(0), Saves::input(1));
+                    ($reads_x)(x, y).when(needs[0]).and(($reads_y)(x, y).when(needs[1]))
+                }
+
+                #[inline(always)]
+                fn forward<R: Real>(&self, $x: R, $y: R) -> R {
+                    $forward
+                }
+
+                #[inline(always)]
+                fn int(&self, x: i64, y: i64) -> i64 {
+                    binary!(@int x y $(, |$i, $j| $int)?)
+                }
+
+                #[inline(always)]
+                fn grad_x<R: Real>(&self, $gx: R, $xx: R, $yx: R) -> R {
+                    $grad_x
+                }
+
+                #[inline(always)]
+                fn grad_y<R: Real>(&self, $gy: R, $xy: R, $yy: R) -> R {
+                    $grad_y
+                }
+            }
+
+            impl Tensor {
+                $(#[$doc])*
+                ///
+                /// The operands broadcast and promote as in PyTorch.
+                ///
+                /// # Errors
+                ///
+                /// If the shapes do not broadcast, or the dtypes are not supported.
+                pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+                    run($op, self, other.into())
+                }
+
+                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
+                /// changed while recording.
+                pub fn $inplace<'a>(&self, other: impl Into<Operand<'a>>) -> Result<()> {
+                    run_inplace($op, self, other.into())
+                }
+            }
+        )*
+
+        /// The rows of the table, for the generic tests.
+        pub(crate) static BINARY: &[OpInfo] = &[$(
+            OpInfo {
+                name: stringify!($name),
+                samples: || vec![
+                    Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y)),
+                    Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
+                ],
+            },
+        )*];
+    };
+    (@has) => { false };
+    (@has $i:ident) => { true };
+    (@int $x:ident $y:ident) => { $x };
+    (@int $x:ident $y:ident, |$i:ident, $j:ident| $int:expr) => {{ let ($i, $j) = ($x, $y); $int }};
+}
+
+/// What a derivative reads, by name.
+const NEITHER: fn(Saves, Saves) -> Saves = |_, _| Saves::NONE;
+const X: fn(Saves, Saves) -> Saves = |x, _| x;
+const Y: fn(Saves, Saves) -> Saves = |_, y| y;
+const BOTH: fn(Saves, Saves) -> Saves = |x, y| x.and(y);
+
+binary! {
+    /// The sum.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0], [2, 1])?;
+    /// let y = Tensor::from_vec(vec![10.0f32, 20.0], [2])?;
+    /// assert_eq!(x.add(&y)?.to_vec::<f32>()?, [11.0, 21.0, 12.0, 22.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    add Add, add_ {
+        forward: |x, y| x + y,
+        int: |x, y| x.wrapping_add(y),
+        bool: true,
+        grad_x: |g, x, y| g, NEITHER,
+        grad_y: |g, x, y| g, NEITHER,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The difference.
+    sub Sub, sub_ {
+        forward: |x, y| x - y,
+        int: |x, y| x.wrapping_sub(y),
+        bool: false,
+        grad_x: |g, x, y| g, NEITHER,
+        grad_y: |g, x, y| -g, NEITHER,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The product.
+    mul Mul, mul_ {
+        forward: |x, y| x * y,
+        int: |x, y| x.wrapping_mul(y),
+        bool: true,
+        grad_x: |g, x, y| g * y, Y,
+        grad_y: |g, x, y| g * x, X,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The quotient; integers are divided as floats.
+    div Div, div_ {
+        forward: |x, y| x / y,
+        bool: false,
+        grad_x: |g, x, y| g / y, Y,
+        grad_y: |g, x, y| -g * ((x / y) / y), BOTH,
+        domain: (0.5, 3.0),
+    }
+
+    /// The power; an integer to a negative power is 0 unless the base is ±1.
+    pow Pow, pow_ {
+        forward: |x, y| x.pow(y),
+        int: |x, y| integer_power(x, y),
+        bool: false,
+        grad_x: |g, x, y| R::select(y.equal(y.constant(0.0)), g * 0.0, g * (y * x.pow(y - 1.0))), BOTH,
+        grad_y: |g, x, y| {
+            let zero = x.constant(0.0);
+            // 0 to a power that is not negative does not change with the power.
+            let g_log = g * (x.pow(y) * x.ln());
+            let flat = R::select(y.ge(zero), zero, g_log);
+            R::select(x.equal(zero), flat, g_log)
+        }, BOTH,
+        domain: (0.5, 3.0),
+    }
+
+    /// The greater of both, NaN if either is; a tie shares the gradient.
+    maximum Maximum, maximum_ {
+        forward: |x, y| R::select(x.gt(y), x, R::select(y.ge(x), y, x + y)),
+        int: |x, y| x.max(y),
+        bool: true,
+        grad_x: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_y: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The smaller of both, NaN if either is; a tie shares the gradient.
+    minimum Minimum, minimum_ {
+        forward: |x, y| R::select(y.gt(x), x, R::select(x.ge(y), y, x + y)),
+        int: |x, y| x.min(y),
+        bool: true,
+        grad_x: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_y: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        domain: (-3.0, 3.0),
+    }
+}
+
+/// xʸ, wrapping.
+fn integer_power(x: i64, y: i64) -> i64 {
+    match u64::try_from(y) {
+        Ok(mut exponent) => {
+            let (mut base, mut power) = (x, 1i64);
+            while exponent > 0 {
+                if exponent & 1 == 1 {
+                    power = power.wrapping_mul(base);
+                }
+                base = base.wrapping_mul(base);
+                exponent >>= 1;
+            }
+            power
+        }
+        Err(_) => match x {
+            1 => 1,
+            -1 => {
+                if y % 2 == 0 {
+                    1
+                } else {
+                    -1
+                }
+            }
+            _ => 0,
+        },
+    }
+}
+
+impl Tensor {
+    /// `number - self`; PyTorch's `rsub`.
+    ///
+    /// # Errors
+    ///
+    /// As [`sub`](Self::sub).
+    pub fn rsub(&self, number: impl Into<Scalar>) -> Result<Tensor> {
+        run_reversed(Sub, number.into(), self)
+    }
+
+    /// `number / self`.
+    ///
+    /// # Errors
+    ///
+    /// As [`div`](Self::div).
+    pub fn rdiv(&self, number: impl Into<Scalar>) -> Result<Tensor> {
+        run_reversed(Div, number.into(), self)
+    }
+
+    /// `number` to the power of this tensor.
+    ///
+    /// # Errors
+    ///
+    /// As [`pow`](Self::pow).
+    pub fn rpow(&self, number: impl Into<Scalar>) -> Result<Tensor> {
+        run_reversed(Pow, number.into(), self)
+    }
+}

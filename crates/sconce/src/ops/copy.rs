@@ -1,0 +1,181 @@
+//! Copies, conversions and fills.
+
+use smallvec::smallvec;
+
+use super::driver;
+use super::registry::{OpInfo, Sample};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace};
+use crate::tensor::dtype::Category;
+use crate::tensor::scalar::Scalar;
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// A row-major copy in a dtype; the engine converts the gradient back.
+#[derive(Debug)]
+struct To {
+    dtype: DType,
+}
+
+impl Op for To {
+    fn name(&self) -> &'static str {
+        "to"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        driver::copy("to", x[0], self.dtype)
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        Ok(smallvec![Some(grad.clone())])
+    }
+}
+
+/// The second input, over the first.
+#[derive(Debug)]
+struct CopyFrom;
+
+impl Op for CopyFrom {
+    fn name(&self) -> &'static str {
+        "copy"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let out = x[0].zeros_like()?;
+        driver::copy_into("copy", &out, x[1])?;
+        Ok(out)
+    }
+
+    fn cpu_into(&self, x: &[&Tensor], out: &Tensor) -> Result<()> {
+        driver::copy_into("copy_", out, x[1])
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let old = if saved.needs(0) { Some(grad.zeros_like()?) } else { None };
+        Ok(smallvec![old, Some(grad.clone())])
+    }
+}
+
+/// A value over the input.
+#[derive(Debug)]
+struct Fill {
+    value: Scalar,
+}
+
+impl Op for Fill {
+    fn name(&self) -> &'static str {
+        "fill"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        driver::full("fill", x[0].shape(), self.value, x[0].dtype())
+    }
+
+    fn cpu_into(&self, _: &[&Tensor], out: &Tensor) -> Result<()> {
+        driver::fill("fill_", out, self.value)
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        Ok(smallvec![Some(grad.zeros_like()?)])
+    }
+}
+
+impl Tensor {
+    /// A row-major copy with memory of its own, with a gradient; PyTorch's `clone` (in Rust, `clone` copies the handle).
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::zeros([2], DType::F32)?;
+    /// let y = x.copy()?;
+    /// y.fill_(1)?;
+    /// assert_eq!(x.to_vec::<f32>()?, [0.0, 0.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn copy(&self) -> Result<Tensor> {
+        apply(To { dtype: self.dtype() }, &[self])
+    }
+
+    /// The tensor in another dtype; itself if it has that dtype already.
+    ///
+    /// Floats become integers by truncation, everything that is not 0 becomes true.
+    ///
+    /// # Errors
+    ///
+    /// If one of two different dtypes is only stored.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::from_vec(vec![1.9f32, -1.9], [2])?;
+    /// assert_eq!(x.to(DType::I64)?.to_vec::<i64>()?, [1, -1]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn to(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype() { Ok(self.clone()) } else { apply(To { dtype }, &[self]) }
+    }
+
+    /// Copies another tensor's values over this one's, broadcast and converted.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not fit, a dtype is only stored, or the tensor may not be changed while recording.
+    pub fn copy_(&self, from: &Tensor) -> Result<()> {
+        apply_inplace(CopyFrom, self, &[from])
+    }
+
+    /// Sets every element to a value.
+    ///
+    /// # Errors
+    ///
+    /// If the tensor may not be changed while recording, or the dtype is only stored.
+    pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
+        let value = value.into();
+        if let (Category::Integer, Scalar::Float(x)) = (self.dtype().category(), value)
+            && !(x.trunc() >= i64::MIN as f64 && x.trunc() <= i64::MAX as f64)
+        {
+            return Err(Error::argument(format!("fill_: {x} does not fit {}", self.dtype())));
+        }
+        apply_inplace(Fill { value }, self, &[])
+    }
+
+    /// Sets every element to 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`fill_`](Self::fill_).
+    pub fn zero_(&self) -> Result<()> {
+        self.fill_(0)
+    }
+}
+
+/// For the generic tests.
+pub(crate) static COPIES: &[OpInfo] = &[
+    OpInfo { name: "clone", samples: || vec![Sample::new(&[(&[2, 3, 4], (-3.0, 3.0))], |x| x[0].copy())] },
+    OpInfo {
+        name: "copy",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3], (-3.0, 3.0)), (&[3], (-3.0, 3.0))], |x| {
+                    let y = x[0].mul(2.0)?;
+                    y.copy_(&x[1])?;
+                    y.mul(&x[0])
+                })
+                .with_inplace(|x| x[0].copy_(&x[1]).and_then(|()| x[0].mul_(2.0))),
+            ]
+        },
+    },
+];

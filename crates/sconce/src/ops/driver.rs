@@ -1,0 +1,297 @@
+//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op file with `unsafe`.
+#![allow(unsafe_code)]
+
+use sconce_kernels::{Compute, Dst, Elem, Src};
+use smallvec::SmallVec;
+
+use crate::tensor::layout::{Layout, broadcast_strides};
+use crate::tensor::scalar::Scalar;
+use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
+use crate::tensor::{DType, Dims, Tensor};
+use crate::{Error, Result};
+
+/// What the kernels compute a dtype in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `f32`: float32 and the half types.
+    F32,
+    /// `f64`.
+    F64,
+    /// `i64`: integers and bool.
+    I64,
+}
+
+/// The compute type of a dtype, or an error that names the op if it is only stored.
+pub(crate) fn kind(op: &str, dtype: DType) -> Result<Kind> {
+    match elem(op, dtype)? {
+        Elem::F64 => Ok(Kind::F64),
+        Elem::F32 | Elem::F16 | Elem::BF16 => Ok(Kind::F32),
+        _ => Ok(Kind::I64),
+    }
+}
+
+pub(crate) fn elem(op: &str, dtype: DType) -> Result<Elem> {
+    dtype.elem().ok_or_else(|| Error::dtype(format!("{op}: not implemented for {dtype}")))
+}
+
+/// Locks held while a kernel runs.
+#[derive(Default)]
+pub(crate) struct Locks<'a> {
+    _reads: SmallVec<[ReadGuard<'a>; 4]>,
+    _write: Option<WriteGuard<'a>>,
+}
+
+/// Locks every storage once, in address order: inputs for reading, the target of an in-place operation for writing.
+pub(crate) fn lock<'a>(op: &str, inputs: &[&'a Tensor], target: Option<&'a Tensor>) -> Result<Locks<'a>> {
+    let mut storages: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
+    storages.extend(target.map(|t| (t.storage(), true)));
+    for t in inputs {
+        if !storages.iter().any(|(s, _)| s.is(t.storage())) {
+            storages.push((t.storage(), false));
+        }
+    }
+    storages.sort_unstable_by_key(|(s, _)| s.id());
+    let mut locks = Locks::default();
+    for (storage, write) in storages {
+        if write {
+            locks._write = Some(storage.write(op)?);
+        } else {
+            locks._reads.push(storage.read(op)?);
+        }
+    }
+    Ok(locks)
+}
+
+/// Memory for an output that nobody else has yet.
+pub(crate) struct Fresh {
+    storage: Storage,
+    layout: Layout,
+    dtype: DType,
+}
+
+impl Fresh {
+    /// A row-major output. The kernel must write every element.
+    pub(crate) fn new(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
+        let layout = Layout::contiguous(shape)?;
+        let bytes = layout.numel() * dtype.size();
+        check_size(op, bytes)?;
+        Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+    }
+
+    pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
+        Ok(Dst { ptr: self.storage.ptr(), elem: elem(op, self.dtype)?, strides: &self.layout.strides })
+    }
+
+    /// The address of the first element.
+    pub(crate) fn ptr<T>(&self) -> *mut T {
+        self.storage.ptr().cast()
+    }
+
+    pub(crate) fn tensor(self) -> Tensor {
+        Tensor::new(self.storage, self.layout, self.dtype)
+    }
+}
+
+/// The address of a tensor's first element. Reading it needs a lock.
+pub(crate) fn address(t: &Tensor) -> *mut u8 {
+    // In bounds: a layout stays within its storage; for an empty tensor the address is never used.
+    t.storage().ptr().wrapping_add(t.storage_offset() * t.dtype().size())
+}
+
+/// An input as the kernels see it. `strides` are those of the shape that it is broadcast to.
+pub(crate) fn src<'a>(op: &str, t: &Tensor, strides: &'a [usize]) -> Result<Src<'a>> {
+    Ok(Src { ptr: address(t), elem: elem(op, t.dtype())?, strides })
+}
+
+fn target<'a>(op: &str, t: &'a Tensor) -> Result<Dst<'a>> {
+    Ok(Dst { ptr: address(t), elem: elem(op, t.dtype())?, strides: t.strides() })
+}
+
+/// Computes `f` of broadcast inputs into a new tensor.
+pub(crate) fn map<T: Compute, const N: usize>(
+    op: &str,
+    shape: &[usize],
+    dtype: DType,
+    inputs: [&Tensor; N],
+    f: impl Fn([T; N]) -> T + Sync + Copy,
+) -> Result<Tensor> {
+    let out = Fresh::new(op, shape, dtype)?;
+    let strides = inputs.map(|t| broadcast_to(t, shape));
+    let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[] }; N];
+    for ((slot, t), strides) in srcs.iter_mut().zip(inputs).zip(&strides) {
+        *slot = src(op, t, strides)?;
+    }
+    let dst = out.dst(op)?;
+    let _locks = lock(op, &inputs, None)?;
+    // SAFETY: the inputs are locked for reading and their layouts, broadcast to `shape`, stay within their storages;
+    // the output is new, row-major and of this shape.
+    unsafe { sconce_kernels::map::<T, N>(shape, dst, srcs, f) };
+    Ok(out.tensor())
+}
+
+/// Computes `f` of broadcast inputs into existing memory, which may be that of an input.
+pub(crate) fn map_into<T: Compute, const N: usize>(
+    op: &str,
+    out: &Tensor,
+    inputs: [&Tensor; N],
+    f: impl Fn([T; N]) -> T + Sync + Copy,
+) -> Result<()> {
+    let mut copies: [Option<Tensor>; N] = [const { None }; N];
+    for (slot, t) in copies.iter_mut().zip(inputs) {
+        *slot = clear_of(op, t, out)?;
+    }
+    let mut inputs = inputs;
+    for (t, copy) in inputs.iter_mut().zip(&copies) {
+        if let Some(copy) = copy {
+            *t = copy;
+        }
+    }
+    let strides = inputs.map(|t| broadcast_to(t, out.shape()));
+    let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[] }; N];
+    for ((slot, t), strides) in srcs.iter_mut().zip(inputs).zip(&strides) {
+        *slot = src(op, t, strides)?;
+    }
+    let dst = target(op, out)?;
+    let _locks = lock(op, &inputs, Some(out))?;
+    // SAFETY: the target is locked for writing and does not overlap itself (checked by `apply_inplace`'s callers and
+    // `check_writable`); every input is locked for reading, or is the very same view as the target, or was copied
+    // because it overlaps the target otherwise.
+    unsafe { sconce_kernels::map::<T, N>(out.shape(), dst, srcs, f) };
+    Ok(())
+}
+
+/// Copies `src`, broadcast and converted, over the elements of `out`.
+pub(crate) fn copy_into(op: &str, out: &Tensor, from: &Tensor) -> Result<()> {
+    check_writable(op, out, from.shape())?;
+    if out.dtype() == from.dtype() && out.dtype().elem().is_none() {
+        return copy_stored(op, out, from);
+    }
+    let copy = clear_of(op, from, out)?;
+    let from = copy.as_ref().unwrap_or(from);
+    let strides = broadcast_to(from, out.shape());
+    let (dst, src) = (target(op, out)?, src(op, from, &strides)?);
+    let _locks = lock(op, &[from], Some(out))?;
+    // SAFETY: as in `map_into`.
+    unsafe { sconce_kernels::copy(out.shape(), dst, src) };
+    Ok(())
+}
+
+/// A new row-major tensor with the same elements in another dtype.
+pub(crate) fn copy(op: &str, from: &Tensor, dtype: DType) -> Result<Tensor> {
+    let out = Fresh::new(op, from.shape(), dtype)?;
+    if from.dtype() == dtype && dtype.elem().is_none() {
+        // Written in full below.
+        let out = out.tensor();
+        copy_stored(op, &out, from)?;
+        return Ok(out);
+    }
+    let (dst, src) = (out.dst(op)?, src(op, from, from.strides())?);
+    let _locks = lock(op, &[from], None)?;
+    // SAFETY: as in `map`.
+    unsafe { sconce_kernels::copy(from.shape(), dst, src) };
+    Ok(out.tensor())
+}
+
+/// Copies elements of a dtype that is only stored, as integers of its size.
+fn copy_stored(op: &str, out: &Tensor, from: &Tensor) -> Result<()> {
+    let (elem, parts) = match out.dtype().size() {
+        1 => (Elem::U8, 1),
+        2 => (Elem::I16, 1),
+        4 => (Elem::I32, 1),
+        8 => (Elem::I64, 1),
+        // complex128 goes as two halves.
+        _ => (Elem::I64, 2),
+    };
+    let copy = clear_of(op, from, out)?;
+    let from = copy.as_ref().unwrap_or(from);
+    let widen = |strides: &[usize]| -> Dims {
+        strides.iter().map(|s| s * parts).chain((parts > 1).then_some(1)).collect()
+    };
+    let mut shape = Dims::from_slice(out.shape());
+    shape.extend((parts > 1).then_some(parts));
+    let (out_strides, in_strides) = (widen(out.strides()), widen(&broadcast_to(from, out.shape())));
+    let _locks = lock(op, &[from], Some(out))?;
+    let dst = Dst { ptr: address(out), elem, strides: &out_strides };
+    let src = Src { ptr: address(from), elem, strides: &in_strides };
+    // SAFETY: as in `map_into`; the elements have the size of `elem`, or of two of them.
+    unsafe { sconce_kernels::copy(&shape, dst, src) };
+    Ok(())
+}
+
+/// A new tensor of one value.
+pub(crate) fn full(op: &str, shape: &[usize], value: Scalar, dtype: DType) -> Result<Tensor> {
+    let out = Fresh::new(op, shape, dtype)?;
+    // SAFETY: the output is new, row-major and of this shape.
+    unsafe { sconce_kernels::fill(shape, out.dst(op)?, value.kernel()) };
+    Ok(out.tensor())
+}
+
+/// Sets every element of `out`.
+pub(crate) fn fill(op: &str, out: &Tensor, value: Scalar) -> Result<()> {
+    check_writable(op, out, &[])?;
+    let dst = target(op, out)?;
+    let _locks = lock(op, &[], Some(out))?;
+    // SAFETY: the target is locked for writing and does not overlap itself.
+    unsafe { sconce_kernels::fill(out.shape(), dst, value.kernel()) };
+    Ok(())
+}
+
+/// Strides that repeat `t` over `shape`, which it broadcasts to.
+fn broadcast_to(t: &Tensor, shape: &[usize]) -> Dims {
+    if t.shape() == shape {
+        Dims::from_slice(t.strides())
+    } else {
+        broadcast_strides(t.shape(), t.strides(), shape)
+    }
+}
+
+/// Refuses a target that overlaps itself, or that `from` does not broadcast to.
+pub(crate) fn check_writable(op: &str, out: &Tensor, from: &[usize]) -> Result<()> {
+    if out.layout().overlaps_itself() {
+        return Err(Error::argument(format!(
+            "{op}: the target of shape {:?} and strides {:?} refers to one element more than once; clone it first",
+            out.shape(),
+            out.strides()
+        )));
+    }
+    let lead = out.dim().checked_sub(from.len());
+    let fits =
+        lead.is_some_and(|lead| from.iter().zip(&out.shape()[lead..]).all(|(&n, &m)| n == m || n == 1));
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::shape(format!(
+            "{op}: shape {from:?} does not broadcast to the target's {:?}",
+            out.shape()
+        )))
+    }
+}
+
+/// A copy of an input that overlaps the target without being the very same view; `None` if it may be used as it is.
+///
+/// Dense views that overlap in part are refused, as in PyTorch: what is read would depend on the order of writing.
+fn clear_of(op: &str, t: &Tensor, out: &Tensor) -> Result<Option<Tensor>> {
+    if !t.shares_storage(out) {
+        return Ok(None);
+    }
+    let bytes = |t: &Tensor| {
+        let size = t.dtype().size();
+        (t.storage_offset() * size, t.layout().end() * size)
+    };
+    let ((a, a_end), (b, b_end)) = (bytes(t), bytes(out));
+    if a_end <= b || b_end <= a || t.numel() == 0 || out.numel() == 0 {
+        return Ok(None);
+    }
+    let same_place = t.storage_offset() == out.storage_offset() && t.dtype() == out.dtype();
+    if same_place && t.shape() == out.shape() && t.strides() == out.strides() {
+        return Ok(None);
+    }
+    if t.layout().is_dense() && out.layout().is_dense() && (a, a_end) != (b, b_end) {
+        return Err(Error::argument(format!(
+            "{op}: the input of shape {:?} and the target of shape {:?} share some of their memory; clone one first",
+            t.shape(),
+            out.shape()
+        )));
+    }
+    copy(op, t, t.dtype()).map(Some)
+}

@@ -1,0 +1,454 @@
+//! Elementwise operations of one tensor: a table of formulas.
+//!
+//! A row of [`unary!`] gives the method, its in-place form, the operation, the kernels of every dtype, the derivative
+//! (fused, and differentiable again) and the entry for the generic tests:
+//!
+//! ```text
+//! /// Exponential.
+//! exp Exp, exp_ (…parameters…) {
+//!     forward: |x| x.exp(),                 over floats; generic, see `real.rs`
+//!     int: |x: i64| …,                      optional; without it integers become float32, as in PyTorch
+//!     backward: |g, x, y| g * y,            gradient of the input, from that of the output, input and output
+//!     saves: OUTPUT,                        what `backward` reads
+//!     domain: (-3.0, 3.0),                  where the generic tests draw inputs
+//! }
+//! ```
+
+use std::fmt::Debug;
+
+use smallvec::smallvec;
+
+use super::driver::{self, Kind, kind};
+use super::real::{Num, Real, Tape};
+use super::registry::{OpInfo, Sample};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// What a row of the table says.
+trait Formula: Debug + Copy + Send + Sync + 'static {
+    const NAME: &'static str;
+    const SAVES: Saves;
+    /// Whether [`int`](Self::int) exists.
+    const INT: bool;
+
+    fn forward<R: Real>(&self, x: R) -> R;
+    fn int(&self, x: i64) -> i64;
+    fn backward<R: Real>(&self, g: R, x: R, y: R) -> R;
+}
+
+#[derive(Debug)]
+struct Unary<F>(F);
+
+impl<F: Formula> Unary<F> {
+    /// The dtype of the result: integers that the formula cannot handle become float32.
+    fn dtype(x: &Tensor) -> DType {
+        if x.dtype().is_floating_point() || F::INT { x.dtype() } else { DType::F32 }
+    }
+}
+
+impl<F: Formula> Op for Unary<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        let (f, x) = (self.0, inputs[0]);
+        let dtype = Self::dtype(x);
+        if F::INT && dtype == DType::Bool {
+            return Err(Error::dtype(format!("{}: not implemented for bool", F::NAME)));
+        }
+        match kind(F::NAME, dtype)? {
+            Kind::F32 => {
+                driver::map::<f32, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.forward(Num(x)).0)
+            }
+            Kind::F64 => {
+                driver::map::<f64, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.forward(Num(x)).0)
+            }
+            Kind::I64 => driver::map::<i64, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.int(x)),
+        }
+    }
+
+    fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
+        let (f, x) = (self.0, inputs[0]);
+        if Self::dtype(x) != out.dtype() {
+            return Err(Error::dtype(format!(
+                "{}_: the result is {}, which a {} tensor cannot hold",
+                F::NAME,
+                Self::dtype(x),
+                out.dtype()
+            )));
+        }
+        if out.dtype() == DType::Bool {
+            return Err(Error::dtype(format!("{}_: not implemented for bool", F::NAME)));
+        }
+        match kind(F::NAME, out.dtype())? {
+            Kind::F32 => driver::map_into::<f32, 1>(F::NAME, out, [x], move |[x]| f.forward(Num(x)).0),
+            Kind::F64 => driver::map_into::<f64, 1>(F::NAME, out, [x], move |[x]| f.forward(Num(x)).0),
+            Kind::I64 => driver::map_into::<i64, 1>(F::NAME, out, [x], move |[x]| f.int(x)),
+        }
+    }
+
+    fn saves(&self, _needs: &[bool]) -> Saves {
+        F::SAVES
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let f = self.0;
+        // What the formula does not read is stood in for by the gradient.
+        let x = if F::SAVES.names(0) { saved.input(0)? } else { grad.clone() };
+        let y = if F::SAVES.output() { saved.output()? } else { grad.clone() };
+        if is_grad_enabled() {
+            let tape = Tape::default();
+            let gradient = f.backward(tape.put(grad), tape.put(&x), tape.put(&y));
+            return Ok(smallvec![Some(tape.finish(gradient)?)]);
+        }
+        let inputs = [grad, &x, &y];
+        let (shape, dtype) = (grad.shape(), grad.dtype());
+        let gradient = match kind(F::NAME, dtype)? {
+            Kind::F64 => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.backward(Num(g), Num(x), Num(y)).0
+            }),
+            _ => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
+                f.backward(Num(g), Num(x), Num(y)).0
+            }),
+        };
+        Ok(smallvec![Some(gradient?)])
+    }
+}
+
+macro_rules! unary {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident $op:ident, $inplace:ident ($($param:ident: $ty:ty = $sample:expr),*) {
+            forward: |$x:ident| $forward:expr,
+            $(int: |$i:ident| $int:expr,)?
+            backward: |$g:ident, $bx:ident, $by:ident| $backward:expr,
+            saves: $saves:ident,
+            domain: ($low:expr, $high:expr),
+        }
+    )*) => {
+        $(
+            #[derive(Clone, Copy, Debug)]
+            struct $op {
+                $($param: $ty,)*
+            }
+
+            impl Formula for $op {
+                const NAME: &'static str = stringify!($name);
+                const SAVES: Saves = Saves::$saves;
+                const INT: bool = unary!(@has $($i)?);
+
+                #[inline(always)]
+                fn forward<R: Real>(&self, $x: R) -> R {
+                    let Self { $($param),* } = *self;
+                    $forward
+                }
+
+                #[inline(always)]
+                fn int(&self, x: i64) -> i64 {
+                    #[allow(unused_variables, reason = "not every integer formula reads every parameter")]
+                    let Self { $($param),* } = *self;
+                    unary!(@int x $(, |$i| $int)?)
+                }
+
+                #[inline(always)]
+                #[allow(unused_variables, reason = "a formula reads what it needs")]
+                fn backward<R: Real>(&self, $g: R, $bx: R, $by: R) -> R {
+                    let Self { $($param),* } = *self;
+                    $backward
+                }
+            }
+
+            impl Tensor {
+                $(#[$doc])*
+                ///
+                /// # Errors
+                ///
+                /// If the dtype is not supported.
+                pub fn $name(&self $(, $param: $ty)*) -> Result<Tensor> {
+                    apply(Unary($op { $($param),* }), &[self])
+                }
+
+                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// If the dtype cannot hold the result, or the tensor may not be changed while recording.
+                pub fn $inplace(&self $(, $param: $ty)*) -> Result<()> {
+                    apply_inplace(Unary($op { $($param),* }), self, &[])
+                }
+            }
+        )*
+
+        /// The rows of the table, for the generic tests.
+        pub(crate) static UNARY: &[OpInfo] = &[$(
+            OpInfo {
+                name: stringify!($name),
+                samples: || vec![Sample::unary(($low, $high), |x| x.$name($($sample),*), |x| x.$inplace($($sample),*))],
+            },
+        )*];
+    };
+    (@has) => { false };
+    (@has $i:ident) => { true };
+    (@int $x:ident) => { $x };
+    (@int $x:ident, |$i:ident| $int:expr) => {{ let $i = $x; $int }};
+}
+
+unary! {
+    /// The negative, elementwise.
+    neg Neg, neg_ () {
+        forward: |x| -x,
+        int: |x| x.wrapping_neg(),
+        backward: |g, x, y| -g,
+        saves: NONE,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The absolute value; its gradient at 0 is 0.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![-2.0f32, 0.0], [2])?;
+    /// assert_eq!(x.abs()?.to_vec::<f32>()?, [2.0, 0.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    abs Abs, abs_ () {
+        forward: |x| x.abs(),
+        int: |x| x.wrapping_abs(),
+        backward: |g, x, y| g * x.sign(),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// −1, 0 or 1; the gradient is 0.
+    sign Sign, sign_ () {
+        forward: |x| x.sign(),
+        int: |x| x.signum(),
+        backward: |g, x, y| g * 0.0,
+        saves: NONE,
+        domain: (0.5, 3.0),
+    }
+
+    /// The square.
+    square Square, square_ () {
+        forward: |x| x * x,
+        int: |x| x.wrapping_mul(x),
+        backward: |g, x, y| g * (x * 2.0),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// eˣ.
+    exp Exp, exp_ () {
+        forward: |x| x.exp(),
+        backward: |g, x, y| g * y,
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// 2ˣ.
+    exp2 Exp2, exp2_ () {
+        forward: |x| (x * std::f64::consts::LN_2).exp(),
+        backward: |g, x, y| g * y * std::f64::consts::LN_2,
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// eˣ − 1, exact near 0.
+    expm1 Expm1, expm1_ () {
+        forward: |x| x.expm1(),
+        backward: |g, x, y| g * (y + 1.0),
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The natural logarithm.
+    log Log, log_ () {
+        forward: |x| x.ln(),
+        backward: |g, x, y| g / x,
+        saves: INPUTS,
+        domain: (0.2, 3.0),
+    }
+
+    /// log(1 + x), exact near 0.
+    log1p Log1p, log1p_ () {
+        forward: |x| x.log1p(),
+        backward: |g, x, y| g / (x + 1.0),
+        saves: INPUTS,
+        domain: (-0.8, 3.0),
+    }
+
+    /// The logarithm to base 2.
+    log2 Log2, log2_ () {
+        forward: |x| x.log2(),
+        backward: |g, x, y| g / (x * std::f64::consts::LN_2),
+        saves: INPUTS,
+        domain: (0.2, 3.0),
+    }
+
+    /// The logarithm to base 10.
+    log10 Log10, log10_ () {
+        forward: |x| x.log10(),
+        backward: |g, x, y| g / (x * std::f64::consts::LN_10),
+        saves: INPUTS,
+        domain: (0.2, 3.0),
+    }
+
+    /// The square root.
+    sqrt Sqrt, sqrt_ () {
+        forward: |x| x.sqrt(),
+        backward: |g, x, y| g / (y * 2.0),
+        saves: OUTPUT,
+        domain: (0.2, 3.0),
+    }
+
+    /// 1 / √x.
+    rsqrt Rsqrt, rsqrt_ () {
+        forward: |x| x.sqrt().recip(),
+        backward: |g, x, y| g * (y * y * y) * -0.5,
+        saves: OUTPUT,
+        domain: (0.2, 3.0),
+    }
+
+    /// 1 / x.
+    reciprocal Reciprocal, reciprocal_ () {
+        forward: |x| x.recip(),
+        backward: |g, x, y| -g * (y * y),
+        saves: OUTPUT,
+        domain: (0.2, 3.0),
+    }
+
+    /// The sine of radians.
+    sin Sin, sin_ () {
+        forward: |x| x.sin(),
+        backward: |g, x, y| g * x.cos(),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The cosine of radians.
+    cos Cos, cos_ () {
+        forward: |x| x.cos(),
+        backward: |g, x, y| -g * x.sin(),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The tangent of radians.
+    tan Tan, tan_ () {
+        forward: |x| x.tan(),
+        backward: |g, x, y| g * (y * y + 1.0),
+        saves: OUTPUT,
+        domain: (-1.0, 1.0),
+    }
+
+    /// The hyperbolic sine.
+    sinh Sinh, sinh_ () {
+        forward: |x| x.sinh(),
+        backward: |g, x, y| g * x.cosh(),
+        saves: INPUTS,
+        domain: (-2.0, 2.0),
+    }
+
+    /// The hyperbolic cosine.
+    cosh Cosh, cosh_ () {
+        forward: |x| x.cosh(),
+        backward: |g, x, y| g * x.sinh(),
+        saves: INPUTS,
+        domain: (-2.0, 2.0),
+    }
+
+    /// The hyperbolic tangent.
+    tanh Tanh, tanh_ () {
+        forward: |x| x.tanh(),
+        backward: |g, x, y| g * (-(y * y) + 1.0),
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The logistic function 1 / (1 + e⁻ˣ).
+    sigmoid Sigmoid, sigmoid_ () {
+        forward: |x| x.sigmoid(),
+        backward: |g, x, y| g * (y * (-y + 1.0)),
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The error function.
+    erf Erf, erf_ () {
+        forward: |x| x.erf(),
+        backward: |g, x, y| g * ((-(x * x)).exp() * std::f64::consts::FRAC_2_SQRT_PI),
+        saves: INPUTS,
+        domain: (-2.0, 2.0),
+    }
+
+    /// max(x, 0); its gradient at 0 is 0, and NaN stays NaN.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![-2.0f32, 3.0], [2])?;
+    /// assert_eq!(x.relu()?.to_vec::<f32>()?, [0.0, 3.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    relu Relu, relu_ () {
+        forward: |x| R::select(x.constant(0.0).ge(x), x.constant(0.0), x),
+        int: |x| x.max(0),
+        backward: |g, x, y| g.masked(y.gt(y.constant(0.0))),
+        saves: OUTPUT,
+        domain: (-3.0, 3.0),
+    }
+
+    /// x where positive, otherwise `negative_slope` · x.
+    leaky_relu LeakyRelu, leaky_relu_ (negative_slope: f64 = 0.1) {
+        forward: |x| R::select(x.gt(x.constant(0.0)), x, x * negative_slope),
+        backward: |g, x, y| R::select(x.gt(x.constant(0.0)), g, g * negative_slope),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// x · sigmoid(x), also called swish.
+    silu Silu, silu_ () {
+        forward: |x| x * x.sigmoid(),
+        backward: |g, x, y| {
+            let s = x.sigmoid();
+            g * (s * (x * (-s + 1.0) + 1.0))
+        },
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The greatest integer not above; the gradient is 0.
+    floor Floor, floor_ () {
+        forward: |x| x.floor(),
+        int: |x| x,
+        backward: |g, x, y| g * 0.0,
+        saves: NONE,
+        domain: (0.1, 0.9),
+    }
+
+    /// The least integer not below; the gradient is 0.
+    ceil Ceil, ceil_ () {
+        forward: |x| x.ceil(),
+        int: |x| x,
+        backward: |g, x, y| g * 0.0,
+        saves: NONE,
+        domain: (0.1, 0.9),
+    }
+
+    /// The integer towards zero; the gradient is 0.
+    trunc Trunc, trunc_ () {
+        forward: |x| x.trunc(),
+        int: |x| x,
+        backward: |g, x, y| g * 0.0,
+        saves: NONE,
+        domain: (0.1, 0.9),
+    }
+
+    /// The nearest integer, ties to even; the gradient is 0.
+    round Round, round_ () {
+        forward: |x| x.round(),
+        int: |x| x,
+        backward: |g, x, y| g * 0.0,
+        saves: NONE,
+        domain: (0.1, 0.4),
+    }
+}

@@ -1,0 +1,138 @@
+//! Tensors to plain Rust values and back, and between dtypes.
+
+use super::dtype::{Category, Element};
+use super::{DType, Tensor};
+use crate::{Error, Result};
+
+impl Tensor {
+    /// The elements in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// If `T` is not the tensor's dtype: convert with [`to`](Self::to) first.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [2, 2])?;
+    /// assert_eq!(x.t()?.to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        self.with_slice(|elements: &[T]| elements.to_vec())
+    }
+
+    /// Calls a function with the elements in row-major order, without a copy if the tensor is contiguous.
+    ///
+    /// The memory is locked for reading meanwhile: changing the tensor inside `f` is an error.
+    ///
+    /// # Errors
+    ///
+    /// If `T` is not the tensor's dtype.
+    pub fn with_slice<T: Element, R>(&self, f: impl FnOnce(&[T]) -> R) -> Result<R> {
+        if T::DTYPE != self.dtype() {
+            return Err(Error::dtype(format!(
+                "with_slice: the tensor is {}, not {}",
+                self.dtype(),
+                T::DTYPE
+            )));
+        }
+        let dense = self.detach().contiguous()?;
+        dense.storage().with_elements("with_slice", dense.storage_offset(), dense.numel(), f)
+    }
+
+    /// The elements as little-endian bytes in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// If the memory is locked by another thread.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let dense = self.detach().contiguous()?;
+        let size = self.dtype().size();
+        let mut bytes = dense.storage().with_elements(
+            "to_bytes",
+            dense.storage_offset() * size,
+            dense.numel() * size,
+            |bytes: &[u8]| bytes.to_vec(),
+        )?;
+        if cfg!(target_endian = "big") {
+            let part = if self.dtype().category() == Category::Complex { size / 2 } else { size };
+            bytes.chunks_exact_mut(part).for_each(<[u8]>::reverse);
+        }
+        Ok(bytes)
+    }
+
+    /// The one element as a number.
+    ///
+    /// # Errors
+    ///
+    /// If there is not exactly one element, or the dtype is only stored.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// assert_eq!(Tensor::from_vec(vec![7i64], [1, 1])?.item()?, 7.0);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn item(&self) -> Result<f64> {
+        if self.numel() != 1 {
+            return Err(Error::shape(format!(
+                "item: a tensor of shape {:?} is not one element",
+                self.shape()
+            )));
+        }
+        let x = self.detach().to(DType::F64)?;
+        x.with_slice(|x: &[f64]| x[0])
+    }
+
+    /// The one element as an integer.
+    ///
+    /// # Errors
+    ///
+    /// If there is not exactly one element, or the dtype is not an integer or bool.
+    pub fn item_i64(&self) -> Result<i64> {
+        if self.numel() != 1 {
+            return Err(Error::shape(format!(
+                "item_i64: a tensor of shape {:?} is not one element",
+                self.shape()
+            )));
+        }
+        if !matches!(self.dtype().category(), Category::Integer | Category::Bool) {
+            return Err(Error::dtype(format!("item_i64: the tensor is {}", self.dtype())));
+        }
+        self.to(DType::I64)?.with_slice(|x: &[i64]| x[0])
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl Tensor {
+    /// An `ndarray` with a copy of the elements.
+    ///
+    /// # Errors
+    ///
+    /// If `T` is not the tensor's dtype.
+    pub fn to_ndarray<T: Element>(&self) -> Result<ndarray::ArrayD<T>> {
+        let elements = self.to_vec()?;
+        ndarray::ArrayD::from_shape_vec(self.shape(), elements)
+            .map_err(|e| Error::shape(format!("to_ndarray: {e}")).with_source(e))
+    }
+
+    /// A tensor with a copy of an `ndarray`, whatever its memory order.
+    ///
+    /// # Errors
+    ///
+    /// If the array has too many elements.
+    ///
+    /// ```
+    /// let a = ndarray::array![[1.0f32, 2.0], [3.0, 4.0]];
+    /// let x = sconce::Tensor::from_ndarray(&a.t())?;
+    /// assert_eq!(x.to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn from_ndarray<T: Element, D: ndarray::Dimension>(
+        array: &ndarray::ArrayBase<impl ndarray::Data<Elem = T>, D>,
+    ) -> Result<Self> {
+        match array.as_slice() {
+            Some(elements) => Self::from_slice(elements, array.shape()),
+            None => Self::from_vec(array.iter().copied().collect(), array.shape()),
+        }
+    }
+}

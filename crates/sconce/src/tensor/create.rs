@@ -1,0 +1,236 @@
+//! New tensors.
+
+use super::dtype::Element;
+use super::layout::{Layout, checked_numel};
+use super::scalar::Scalar;
+use super::sizes::Sizes;
+use super::storage::Storage;
+use super::{DType, Dims, Tensor};
+use crate::ops::driver;
+use crate::{Error, Result};
+
+/// A requested shape without negative sizes, of a size that can be addressed.
+pub(crate) fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
+    let sizes = sizes.sizes();
+    let shape = sizes
+        .iter()
+        .map(|&n| {
+            usize::try_from(n).map_err(|_| Error::shape(format!("{op}: negative size in shape {sizes:?}")))
+        })
+        .collect::<Result<Dims>>()?;
+    checked_numel(&shape)?;
+    Ok(shape)
+}
+
+impl Tensor {
+    /// A tensor of zeros.
+    ///
+    /// # Errors
+    ///
+    /// If a size is negative or their product overflows.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 2], DType::I64)?;
+    /// assert_eq!(x.to_vec::<i64>()?, [0; 4]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn zeros(shape: impl Sizes, dtype: DType) -> Result<Self> {
+        let layout = Layout::contiguous(&shape_of("zeros", &shape)?)?;
+        let storage = Storage::try_zeroed("zeros", layout.numel() * dtype.size())?;
+        Ok(Self::new(storage, layout, dtype))
+    }
+
+    /// A tensor of ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros); also for dtypes that are only stored.
+    pub fn ones(shape: impl Sizes, dtype: DType) -> Result<Self> {
+        Self::full(shape, 1, dtype)
+    }
+
+    /// A tensor with one value everywhere, converted to `dtype`.
+    ///
+    /// # Errors
+    ///
+    /// As [`ones`](Self::ones).
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::full([2], 2.5, DType::F64)?.to_vec::<f64>()?, [2.5, 2.5]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn full(shape: impl Sizes, value: impl Into<Scalar>, dtype: DType) -> Result<Self> {
+        driver::full("full", &shape_of("full", &shape)?, value.into(), dtype)
+    }
+
+    /// A tensor whose values do not matter. They are zero, unlike PyTorch's.
+    ///
+    /// # Errors
+    ///
+    /// As [`zeros`](Self::zeros).
+    pub fn empty(shape: impl Sizes, dtype: DType) -> Result<Self> {
+        Self::zeros(shape, dtype)
+    }
+
+    /// A tensor of zeros with this one's shape and dtype.
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory.
+    pub fn zeros_like(&self) -> Result<Self> {
+        Self::zeros(self.shape(), self.dtype())
+    }
+
+    /// A tensor of ones with this one's shape and dtype.
+    ///
+    /// # Errors
+    ///
+    /// As [`ones`](Self::ones).
+    pub fn ones_like(&self) -> Result<Self> {
+        Self::ones(self.shape(), self.dtype())
+    }
+
+    /// A tensor of one value with this one's shape and dtype.
+    ///
+    /// # Errors
+    ///
+    /// As [`ones`](Self::ones).
+    pub fn full_like(&self, value: impl Into<Scalar>) -> Result<Self> {
+        Self::full(self.shape(), value, self.dtype())
+    }
+
+    /// The numbers `start`, `start + step`, … below `end` (above it for a negative step).
+    ///
+    /// # Errors
+    ///
+    /// If `step` is 0 or leads away from `end`, or a bound is not finite.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::arange(0, 10, 3, DType::I64)?.to_vec::<i64>()?, [0, 3, 6, 9]);
+    /// assert_eq!(Tensor::arange(1, 0, -0.5, DType::F32)?.to_vec::<f32>()?, [1.0, 0.5]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn arange(
+        start: impl Into<Scalar>,
+        end: impl Into<Scalar>,
+        step: impl Into<Scalar>,
+        dtype: DType,
+    ) -> Result<Self> {
+        let (start, end, step) = (start.into(), end.into(), step.into());
+        let wrong = |what: &str| {
+            Error::argument(format!("arange: {what}: start {start:?}, end {end:?}, step {step:?}"))
+        };
+        let (s, e, d) = (start.to_f64(), end.to_f64(), step.to_f64());
+        if d == 0.0 || !d.is_finite() || !s.is_finite() || !e.is_finite() {
+            return Err(wrong("bounds must be finite and the step must not be 0"));
+        }
+        if (e - s) * d < 0.0 {
+            return Err(wrong("the step leads away from the end"));
+        }
+        if let (Scalar::Int(s), Scalar::Int(e), Scalar::Int(d)) = (start, end, step)
+            && !dtype.is_floating_point()
+        {
+            let (s, e, d) = (i128::from(s), i128::from(e), i128::from(d));
+            let n = ((e - s + d - d.signum()) / d).max(0) as usize;
+            checked_numel(&[n])?;
+            return Self::from_vec((0..n as i128).map(|i| (s + i * d) as i64).collect::<Vec<_>>(), [n])?
+                .to(dtype);
+        }
+        let n = ((e - s) / d).ceil();
+        if n >= (1u64 << 48) as f64 {
+            return Err(wrong("too many elements"));
+        }
+        let n = n as usize;
+        Self::from_vec((0..n).map(|i| s + i as f64 * d).collect::<Vec<f64>>(), [n])?.to(dtype)
+    }
+
+    /// The identity matrix of `n` rows and columns.
+    ///
+    /// # Errors
+    ///
+    /// If `n * n` overflows, or for dtypes that are only stored.
+    pub fn eye(n: usize, dtype: DType) -> Result<Self> {
+        let out = Self::zeros([n, n], dtype)?;
+        if n > 0 {
+            out.as_strided([n], [n + 1], 0)?.fill_(1)?;
+        }
+        Ok(out)
+    }
+
+    /// A tensor with the elements of a vector, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// If the shape does not hold that many elements.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::from_vec(vec![1i64, 2, 3, 4], [2, 2])?;
+    /// assert_eq!(x.shape(), [2, 2]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn from_vec<T: Element>(elements: Vec<T>, shape: impl Sizes) -> Result<Self> {
+        Self::from_slice(&elements, shape)
+    }
+
+    /// A tensor with a copy of a slice, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// If the shape does not hold that many elements.
+    pub fn from_slice<T: Element>(elements: &[T], shape: impl Sizes) -> Result<Self> {
+        let shape = shape_of("from_slice", &shape)?;
+        let layout = Layout::contiguous(&shape)?;
+        if layout.numel() != elements.len() {
+            return Err(Error::shape(format!(
+                "from_slice: {} elements do not fill shape {shape:?}",
+                elements.len()
+            )));
+        }
+        Ok(Self::new(Storage::from_elements(elements), layout, T::DTYPE))
+    }
+
+    /// A tensor of no dimensions.
+    ///
+    /// ```
+    /// assert_eq!(sconce::Tensor::scalar(2.5f32).item()?, 2.5);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn scalar<T: Element>(value: T) -> Self {
+        let layout = Layout { shape: Dims::new(), strides: Dims::new(), offset: 0 };
+        Self::new(Storage::from_elements(&[value]), layout, T::DTYPE)
+    }
+
+    /// A tensor with these little-endian bytes, in row-major order. Bytes of dtype bool become 0 or 1.
+    ///
+    /// # Errors
+    ///
+    /// If their number does not fit the shape and dtype.
+    pub fn from_bytes(bytes: &[u8], dtype: DType, shape: impl Sizes) -> Result<Self> {
+        let shape = shape_of("from_bytes", &shape)?;
+        let layout = Layout::contiguous(&shape)?;
+        if layout.numel() * dtype.size() != bytes.len() {
+            return Err(Error::shape(format!(
+                "from_bytes: {} bytes do not fill shape {shape:?} of {dtype}",
+                bytes.len()
+            )));
+        }
+        let mut storage = Storage::from_bytes(bytes);
+        let elements = storage.bytes_mut().expect("a new storage has one owner");
+        if dtype == DType::Bool {
+            elements.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
+        if cfg!(target_endian = "big") {
+            let part = if dtype.category() == super::dtype::Category::Complex {
+                dtype.size() / 2
+            } else {
+                dtype.size()
+            };
+            elements.chunks_exact_mut(part).for_each(<[u8]>::reverse);
+        }
+        Ok(Self::new(storage, layout, dtype))
+    }
+}

@@ -1,0 +1,108 @@
+//! What a tensor knows of its history: the trait that autograd implements.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{DType, Dims, Tensor};
+use crate::Result;
+
+/// One gradient per input, `None` where none is wanted or exists.
+pub type Grads = SmallVec<[Option<Tensor>; 3]>;
+
+/// Shape and dtype of an output of a node: what its gradient must look like.
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    pub(crate) shape: Dims,
+    pub(crate) dtype: DType,
+}
+
+/// Where a gradient goes.
+#[derive(Clone)]
+pub(crate) enum Edge {
+    /// Nowhere: the input wants none.
+    None,
+    /// Into the `.grad` of a leaf.
+    Leaf(Tensor),
+    /// To the node that made the input, as the gradient of its output of that number.
+    Node(NodeRef, u32),
+}
+
+/// A recorded operation.
+pub(crate) trait Node: Send + Sync {
+    /// The operation's name, as in error messages.
+    fn name(&self) -> &'static str;
+
+    /// What each output looks like.
+    fn outputs(&self) -> &[Meta];
+
+    /// Where the gradient of each input goes.
+    fn edges(&self) -> &[Edge];
+
+    /// The gradients of the inputs that are needed, given those of the outputs.
+    fn backward(&self, this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads>;
+
+    /// Frees what was saved for backward.
+    fn release(&self);
+
+    /// Hooks on the gradient of an output, in the order of registration.
+    fn hooks(&self) -> &super::hooks::Hooks;
+}
+
+/// A shared node. Dropping the last handle to a long chain does not recurse: nodes queue up and go one by one.
+#[derive(Clone)]
+pub(crate) struct NodeRef(Option<Arc<dyn Node>>);
+
+impl NodeRef {
+    pub(crate) fn new(node: impl Node + 'static) -> Self {
+        Self(Some(Arc::new(node)))
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        self.0.as_ref().map_or(0, |node| Arc::as_ptr(node).cast::<()>() as usize)
+    }
+}
+
+impl std::ops::Deref for NodeRef {
+    type Target = dyn Node;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.as_deref().expect("only `drop` takes the node")
+    }
+}
+
+thread_local! {
+    /// Nodes waiting to be dropped; `Some` while a drop is under way on this thread.
+    static QUEUE: RefCell<Option<Vec<Arc<dyn Node>>>> = const { RefCell::new(None) };
+}
+
+impl Drop for NodeRef {
+    fn drop(&mut self) {
+        let Some(node) = self.0.take() else { return };
+        if Arc::strong_count(&node) > 1 {
+            return;
+        }
+        let mut first = Some(node);
+        let queued = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
+            Some(waiting) => {
+                waiting.extend(first.take());
+                true
+            }
+            idle => {
+                *idle = Some(Vec::new());
+                false
+            }
+        });
+        if queued != Ok(false) {
+            // Queued, or the thread is ending and has no queue: then `first` drops here.
+            return;
+        }
+        drop(first);
+        // The queue is borrowed only to pop, because dropping a node queues others.
+        while let Ok(Some(node)) = QUEUE.try_with(|queue| queue.borrow_mut().as_mut().and_then(Vec::pop)) {
+            drop(node);
+        }
+        let _ = QUEUE.try_with(|queue| queue.borrow_mut().take());
+    }
+}

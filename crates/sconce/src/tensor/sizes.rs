@@ -1,0 +1,68 @@
+//! What may be written where a shape or a list of dimensions is asked for.
+
+use smallvec::SmallVec;
+
+/// Sizes or dimensions that may be negative: `[2, -1]`, `&[usize]`, `Vec<i64>`, a single number, `()` for no dimensions.
+///
+/// Implemented for single integers and for arrays, slices and vectors of `i32`, `i64`, `isize` and `usize`.
+pub trait Sizes {
+    /// The numbers as signed integers.
+    fn sizes(&self) -> SmallVec<[isize; 6]>;
+}
+
+/// Dimensions to reduce: `()` for all of them, or [`Sizes`].
+pub trait DimsArg {
+    /// The dimensions, or `None` for all.
+    fn dims(&self) -> Option<SmallVec<[isize; 6]>>;
+}
+
+/// The shape of a scalar.
+impl Sizes for () {
+    fn sizes(&self) -> SmallVec<[isize; 6]> {
+        SmallVec::new()
+    }
+}
+
+impl DimsArg for () {
+    fn dims(&self) -> Option<SmallVec<[isize; 6]>> {
+        None
+    }
+}
+
+impl<T: DimsArg> DimsArg for Option<T> {
+    fn dims(&self) -> Option<SmallVec<[isize; 6]>> {
+        self.as_ref().and_then(T::dims)
+    }
+}
+
+macro_rules! sizes {
+    ($([$($generic:tt)*] $t:ty, $self:ident => $list:expr;)*) => {
+        $(impl<$($generic)*> Sizes for $t {
+            fn sizes(&$self) -> SmallVec<[isize; 6]> {
+                $list.iter().map(|&n| isize::try_from(n).unwrap_or(isize::MAX)).collect()
+            }
+        }
+
+        impl<$($generic)*> DimsArg for $t {
+            fn dims(&self) -> Option<SmallVec<[isize; 6]>> {
+                Some(self.sizes())
+            }
+        })*
+    };
+}
+
+macro_rules! sizes_of {
+    ($($i:ty),*) => {
+        $(sizes! {
+            [] $i, self => [*self];
+            [] [$i], self => self;
+            [] &[$i], self => self;
+            [const N: usize] [$i; N], self => self;
+            [const N: usize] &[$i; N], self => self;
+            [] Vec<$i>, self => self;
+            [] &Vec<$i>, self => self;
+        })*
+    };
+}
+
+sizes_of!(i32, i64, isize, usize);

@@ -1,0 +1,332 @@
+//! Shared memory: one allocation, its lock and its version.
+//!
+//! # Locking and aliasing
+//!
+//! Any number of tensors, on any threads, may point into one [`Storage`]. The bytes are only touched
+//!
+//! - through a [`ReadGuard`] (any number at a time) or a [`WriteGuard`] (alone), which never leave this crate, or
+//! - while the storage is not shared yet: a fresh output that its maker still holds alone ([`Storage::bytes_mut`]).
+//!
+//! A guard is waited for at most [`PATIENCE`]; then the operation fails with [`ErrorKind::Busy`]: a conflict that
+//! lasts that long is a data race in the program, and an error beats a deadlock. Operations that need several storages
+//! take them in address order and never wait while running user code.
+//!
+//! Dropping a write guard counts the storage's version up; autograd compares versions to find saved tensors that were
+//! modified in place.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::memory;
+use crate::{Error, ErrorKind, Result};
+
+/// How long an operation waits for a storage that another thread holds.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes kept beside the lock instead of in an allocation of their own.
+const INLINE: usize = 64;
+
+/// Alignment of allocations, in bytes: a cache line and an AVX-512 register.
+pub(crate) const ALIGN: usize = 64;
+
+/// A handle to shared memory; clones share it.
+#[derive(Clone)]
+pub(crate) struct Storage(Arc<Block>);
+
+struct Block {
+    lock: RwLock<()>,
+    version: AtomicU32,
+    len: usize,
+    data: Data,
+}
+
+#[repr(align(16))]
+struct Inline(UnsafeCell<[u8; INLINE]>);
+
+enum Data {
+    Inline(Inline),
+    Heap(Option<Allocation>),
+    /// Memory of somebody else (a file map), kept alive by its owner.
+    Foreign {
+        ptr: NonNull<u8>,
+        writable: bool,
+        _owner: Box<dyn Any + Send + Sync>,
+    },
+}
+
+// SAFETY: the bytes are touched only under the block's lock or by a sole owner (see the module's documentation).
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+/// Memory from the global allocator, freed on drop.
+pub(crate) struct Allocation {
+    ptr: NonNull<u8>,
+    size: usize,
+}
+
+// SAFETY: an allocation is plain memory that belongs to the value; nothing about it is tied to a thread.
+unsafe impl Send for Allocation {}
+
+impl Allocation {
+    fn memory(size: usize) -> Memory {
+        Memory::from_size_align(size, ALIGN).expect("sizes are checked before allocation")
+    }
+
+    /// Allocates `size` > 0 bytes, zeroed or not.
+    pub(crate) fn new(size: usize, zeroed: bool) -> Self {
+        let memory = Self::memory(size);
+        // SAFETY: `size` is not 0.
+        let ptr = unsafe { if zeroed { alloc_zeroed(memory) } else { alloc(memory) } };
+        let ptr = NonNull::new(ptr).unwrap_or_else(|| handle_alloc_error(memory));
+        Self { ptr, size }
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        // SAFETY: `ptr` came from `alloc` with this same layout and is freed once.
+        unsafe { dealloc(self.ptr.as_ptr(), Self::memory(self.size)) }
+    }
+}
+
+impl Storage {
+    /// Memory for `len` bytes, all zero.
+    pub(crate) fn zeroed(len: usize) -> Self {
+        if len <= INLINE {
+            return Self::inline(len);
+        }
+        Self::heap(len, Allocation::new(len, true))
+    }
+
+    /// [`Storage::zeroed`], refusing what no machine has instead of aborting.
+    pub(crate) fn try_zeroed(op: &str, len: usize) -> Result<Self> {
+        check_size(op, len)?;
+        Ok(Self::zeroed(len))
+    }
+
+    /// Memory for `len` bytes of any value, from the cache where it has some.
+    ///
+    /// The bytes may be uninitialised: the caller must write all of them before anything reads one.
+    pub(crate) fn uninit(len: usize) -> Self {
+        if len <= INLINE {
+            return Self::inline(len);
+        }
+        Self::heap(len, memory::take(len))
+    }
+
+    fn inline(len: usize) -> Self {
+        Self::block(len, Data::Inline(Inline(UnsafeCell::new([0; INLINE]))))
+    }
+
+    fn heap(len: usize, allocation: Allocation) -> Self {
+        Self::block(len, Data::Heap(Some(allocation)))
+    }
+
+    fn block(len: usize, data: Data) -> Self {
+        Self(Arc::new(Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
+    }
+
+    /// Memory that somebody else owns.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to `len` readable bytes (and writable ones if `writable`) that live and, but for writes through
+    /// this storage, stay unchanged until `owner` is dropped.
+    pub(crate) unsafe fn foreign(
+        ptr: NonNull<u8>,
+        len: usize,
+        writable: bool,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Self {
+        Self::block(len, Data::Foreign { ptr, writable, _owner: owner })
+    }
+
+    /// Size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// How often the storage was written to.
+    pub(crate) fn version(&self) -> u32 {
+        self.0.version.load(Ordering::Acquire)
+    }
+
+    /// Whether both are one storage.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// An address that identifies the storage while it lives.
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+
+    /// Whether this handle is the only one.
+    pub(crate) fn is_unique(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// The address of the first byte. Dereferencing it needs a guard or sole ownership.
+    pub(crate) fn ptr(&self) -> *mut u8 {
+        match &self.0.data {
+            Data::Inline(inline) => inline.0.get().cast(),
+            Data::Heap(allocation) => {
+                allocation.as_ref().map_or(NonNull::dangling().as_ptr(), |a| a.ptr.as_ptr())
+            }
+            Data::Foreign { ptr, .. } => ptr.as_ptr(),
+        }
+    }
+
+    /// Locks for reading.
+    pub(crate) fn read(&self, op: &str) -> Result<ReadGuard<'_>> {
+        match self.0.lock.try_read() {
+            Ok(guard) => Ok(ReadGuard { _guard: guard }),
+            Err(_) => wait(op, "reading", || self.0.lock.try_read().map_err(drop_guard))
+                .map(|guard| ReadGuard { _guard: guard }),
+        }
+    }
+
+    /// Locks for writing.
+    pub(crate) fn write(&self, op: &str) -> Result<WriteGuard<'_>> {
+        if let Data::Foreign { writable: false, .. } = self.0.data {
+            return Err(Error::argument(format!(
+                "{op}: the tensor's memory is a read-only file map; clone it first"
+            )));
+        }
+        let guard = match self.0.lock.try_write() {
+            Ok(guard) => guard,
+            Err(_) => wait(op, "writing", || self.0.lock.try_write().map_err(drop_guard))?,
+        };
+        Ok(WriteGuard { block: &self.0, _guard: guard })
+    }
+
+    /// All bytes of a storage that nobody else holds yet, initialised to zero if it was made by [`Storage::zeroed`].
+    pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        let (len, ptr) = (self.len(), self.ptr());
+        Arc::get_mut(&mut self.0)?;
+        // SAFETY: this is the only handle, borrowed exclusively. `zeroed` and `inline` storages are initialised; those
+        // of `uninit` are handed to this function by nobody (its callers are the constructors below `from_bytes`).
+        Some(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
+    }
+
+    /// A new storage with a copy of these bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        let storage = Self::uninit(bytes.len());
+        // SAFETY: the storage is new, holds `bytes.len()` bytes and cannot overlap a live slice.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), storage.ptr(), bytes.len()) };
+        storage
+    }
+
+    /// A new storage with the elements of a slice, byte for byte.
+    pub(crate) fn from_elements<T: super::dtype::Element>(elements: &[T]) -> Self {
+        // SAFETY: every `Element` is a plain number or `bool` without padding; any of its bytes may be read.
+        Self::from_bytes(unsafe {
+            std::slice::from_raw_parts(elements.as_ptr().cast(), std::mem::size_of_val(elements))
+        })
+    }
+
+    /// Calls `f` with the elements `start..start + n` of type `T`, under a read lock.
+    pub(crate) fn with_elements<T: super::dtype::Element, R>(
+        &self,
+        op: &str,
+        start: usize,
+        n: usize,
+        f: impl FnOnce(&[T]) -> R,
+    ) -> Result<R> {
+        let end = (start + n) * size_of::<T>();
+        assert!(end <= self.len(), "a layout stays within its storage");
+        let _guard = self.read(op)?;
+        // SAFETY: in bounds (checked above), aligned (allocations are 16-byte aligned at least, `foreign` ones are
+        // checked by their maker, and offsets count whole elements), initialised, and not written to while the guard
+        // lives. Tensors of dtype bool hold only 0 and 1: every writer stores bools through `Elem::Bool`.
+        let elements = unsafe { std::slice::from_raw_parts(self.ptr().cast::<T>().add(start), n) };
+        Ok(f(elements))
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        if let Data::Heap(allocation) = &mut self.data
+            && let Some(allocation) = allocation.take()
+        {
+            memory::give(allocation);
+        }
+    }
+}
+
+/// Permission to read a storage.
+pub(crate) struct ReadGuard<'a> {
+    _guard: RwLockReadGuard<'a, ()>,
+}
+
+/// Permission to write a storage; its end counts the version up.
+pub(crate) struct WriteGuard<'a> {
+    block: &'a Block,
+    _guard: RwLockWriteGuard<'a, ()>,
+}
+
+impl Drop for WriteGuard<'_> {
+    fn drop(&mut self) {
+        self.block.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Refuses a size that the allocator cannot give: a dry run for the large ones, since a failed allocation aborts.
+pub(crate) fn check_size(op: &str, len: usize) -> Result<()> {
+    const LARGE: usize = 1 << 32;
+    if len < LARGE {
+        return Ok(());
+    }
+    let memory = Memory::from_size_align(len, ALIGN).ok();
+    // SAFETY: the size is not 0; the memory is freed at once with the same layout.
+    let fits = memory.is_some_and(|memory| unsafe {
+        let ptr = alloc(memory);
+        if !ptr.is_null() {
+            dealloc(ptr, memory);
+        }
+        !ptr.is_null()
+    });
+    if fits { Ok(()) } else { Err(Error::argument(format!("{op}: cannot allocate {len} bytes"))) }
+}
+
+/// A poisoned lock guards no data of its own, so its guard serves as well as any.
+fn drop_guard<G>(error: TryLockError<G>) -> Option<G> {
+    match error {
+        TryLockError::Poisoned(guard) => Some(guard.into_inner()),
+        TryLockError::WouldBlock => None,
+    }
+}
+
+#[cold]
+fn wait<G>(op: &str, what: &str, mut lock: impl FnMut() -> std::result::Result<G, Option<G>>) -> Result<G> {
+    let start = Instant::now();
+    let mut pause = Duration::from_micros(1);
+    loop {
+        match lock() {
+            Ok(guard) | Err(Some(guard)) => return Ok(guard),
+            Err(None) => {}
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(Error::new(
+                ErrorKind::Busy,
+                format!(
+                    "{op}: another thread has held the tensor's storage for {PATIENCE:?}; {what} it would race"
+                ),
+            ));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(1));
+    }
+}
