@@ -10,7 +10,7 @@ use crate::value::Value;
 
 /// A number as Python has it: the kind decides about promotion.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Number {
+pub(crate) enum Number {
     Bool(bool),
     Int(i128),
     Float(f64),
@@ -18,7 +18,7 @@ pub enum Number {
 
 impl Number {
     /// The number as a float.
-    pub fn as_f64(self) -> f64 {
+    pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Bool(b) => f64::from(u8::from(b)),
             Self::Int(i) => i as f64,
@@ -31,7 +31,7 @@ impl Number {
 ///
 /// An accessor that meets a value of another type ends the call as not supported: the library's typed API has no such
 /// call. What no accessor has asked for is found by [`Args::unused`], so that no argument is dropped silently.
-pub struct Args<T> {
+pub(crate) struct Args<T> {
     entries: Vec<Entry<T>>,
 }
 
@@ -48,7 +48,7 @@ struct Entry<T> {
 
 impl<T: Clone> Args<T> {
     /// Binds a call by the first overload that it fits.
-    pub fn bind(
+    pub(crate) fn bind(
         signatures: &Signatures,
         op: &str,
         args: &[Value<T>],
@@ -120,18 +120,18 @@ impl<T: Clone> Args<T> {
     }
 
     /// An argument that was given and that nothing has asked for.
-    pub fn unused(&self) -> Option<String> {
+    pub(crate) fn unused(&self) -> Option<String> {
         let unused = self.entries.iter().find(|e| e.changed && !*e.used.borrow() && !is_neutral(e))?;
         Some(format!("argument {} = {}", unused.name, unused.value.kind()))
     }
 
     /// Whether the overload has the parameter.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.entries.iter().any(|e| e.name == name)
     }
 
     /// The value, `None` where the parameter does not exist.
-    pub fn value(&self, name: &str) -> &Value<T> {
+    pub(crate) fn value(&self, name: &str) -> &Value<T> {
         match self.entries.iter().find(|e| e.name == name) {
             Some(entry) => {
                 entry.used.replace(true);
@@ -142,7 +142,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// The value of a parameter that may be left out or be `None`.
-    pub fn opt<U>(
+    pub(crate) fn opt<U>(
         &self,
         name: &str,
         read: impl Fn(&Self, &str) -> Result<U, Stop>,
@@ -154,7 +154,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A tensor.
-    pub fn tensor(&self, name: &str) -> Result<&T, Stop> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<&T, Stop> {
         match self.value(name) {
             Value::Tensor(t) => Ok(t),
             value => unsupported(format!("{name} is {}, not a tensor", value.kind())),
@@ -162,7 +162,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A tensor or `None`.
-    pub fn opt_tensor(&self, name: &str) -> Result<Option<&T>, Stop> {
+    pub(crate) fn opt_tensor(&self, name: &str) -> Result<Option<&T>, Stop> {
         match self.value(name) {
             Value::None => Ok(None),
             _ => self.tensor(name).map(Some),
@@ -170,7 +170,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A list of tensors, or one tensor in its place.
-    pub fn tensors(&self, name: &str) -> Result<Vec<T>, Stop> {
+    pub(crate) fn tensors(&self, name: &str) -> Result<Vec<T>, Stop> {
         let wrong = || Stop::Unsupported(format!("{name} is not a list of tensors"));
         match self.value(name) {
             Value::Tensor(t) => Ok(vec![t.clone()]),
@@ -188,7 +188,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A number or bool.
-    pub fn number(&self, name: &str) -> Result<Number, Stop> {
+    pub(crate) fn number(&self, name: &str) -> Result<Number, Stop> {
         match self.value(name) {
             Value::Bool(b) => Ok(Number::Bool(*b)),
             Value::Int(i) => Ok(Number::Int(*i)),
@@ -198,24 +198,24 @@ impl<T: Clone> Args<T> {
     }
 
     /// A float; ints are widened.
-    pub fn float(&self, name: &str) -> Result<f64, Stop> {
+    pub(crate) fn float(&self, name: &str) -> Result<f64, Stop> {
         self.number(name).map(Number::as_f64)
     }
 
     /// An int of 64 bits.
-    pub fn int(&self, name: &str) -> Result<i64, Stop> {
+    pub(crate) fn int(&self, name: &str) -> Result<i64, Stop> {
         int_of(name, self.value(name))
     }
 
     /// An int that is not negative.
-    pub fn size(&self, name: &str) -> Result<usize, Stop> {
+    pub(crate) fn size(&self, name: &str) -> Result<usize, Stop> {
         let int = self.int(name)?;
         usize::try_from(int)
             .or_else(|_| unsupported(format!("{name} = {int} cannot be written: it is unsigned here")))
     }
 
     /// Ints, or one int in their place.
-    pub fn ints(&self, name: &str) -> Result<Vec<i64>, Stop> {
+    pub(crate) fn ints(&self, name: &str) -> Result<Vec<i64>, Stop> {
         let value = self.value(name);
         match value.items() {
             // `f(x, (2, 3))` and `f(x, 2, 3)`.
@@ -228,14 +228,14 @@ impl<T: Clone> Args<T> {
     }
 
     /// Ints that are not negative, or one in their place.
-    pub fn sizes(&self, name: &str) -> Result<Vec<usize>, Stop> {
+    pub(crate) fn sizes(&self, name: &str) -> Result<Vec<usize>, Stop> {
         let ints = self.ints(name)?;
         let sizes = ints.iter().map(|&i| usize::try_from(i)).collect::<Result<_, _>>();
         sizes.or_else(|_| unsupported(format!("{name} = {ints:?} cannot be written: it is unsigned here")))
     }
 
     /// Exactly `N` sizes; one size stands for all.
-    pub fn sizes_of<const N: usize>(&self, name: &str) -> Result<[usize; N], Stop> {
+    pub(crate) fn sizes_of<const N: usize>(&self, name: &str) -> Result<[usize; N], Stop> {
         let sizes = self.sizes(name)?;
         match sizes[..] {
             [one] => Ok([one; N]),
@@ -246,7 +246,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A bool.
-    pub fn bool(&self, name: &str) -> Result<bool, Stop> {
+    pub(crate) fn bool(&self, name: &str) -> Result<bool, Stop> {
         match self.value(name) {
             Value::Bool(b) => Ok(*b),
             value => unsupported(format!("{name} is {}, not a bool", value.kind())),
@@ -254,7 +254,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A string.
-    pub fn str(&self, name: &str) -> Result<&str, Stop> {
+    pub(crate) fn str(&self, name: &str) -> Result<&str, Stop> {
         match self.value(name) {
             Value::Str(s) => Ok(s),
             value => unsupported(format!("{name} is {}, not a string", value.kind())),
@@ -262,7 +262,7 @@ impl<T: Clone> Args<T> {
     }
 
     /// A dtype.
-    pub fn dtype(&self, name: &str) -> Result<DType, Stop> {
+    pub(crate) fn dtype(&self, name: &str) -> Result<DType, Stop> {
         match self.value(name) {
             Value::DType(d) => dtype_of(d),
             value => unsupported(format!("{name} is {}, not a dtype", value.kind())),
@@ -271,7 +271,7 @@ impl<T: Clone> Args<T> {
 }
 
 /// The dtype of a name.
-pub fn dtype_of(name: &str) -> Result<DType, Stop> {
+pub(crate) fn dtype_of(name: &str) -> Result<DType, Stop> {
     DType::from_name(name).ok_or_else(|| Stop::Unsupported(format!("no dtype {name}")))
 }
 
@@ -322,7 +322,7 @@ fn admits<T>(op: &str, name: &str, value: &Value<T>) -> bool {
 }
 
 /// The single value of a call that must return one.
-pub fn only<T>(mut values: Vec<T>) -> Result<T, Stop> {
+pub(crate) fn only<T>(mut values: Vec<T>) -> Result<T, Stop> {
     match (values.pop(), values.is_empty()) {
         (Some(value), true) => Ok(value),
         _ => wrong("expected one value".into()),

@@ -12,7 +12,7 @@ use crate::value::{Ref, Value};
 
 /// A tensor of a case's table.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     data: String,
     /// Shape, strides and offset of a view on `data`.
     pub view: Option<View>,
@@ -25,7 +25,7 @@ pub struct Entry {
 
 /// Where the elements of a view lie in a storage, in elements.
 #[derive(Clone, Debug, Default)]
-pub struct View {
+pub(crate) struct View {
     /// Empty for outputs: the values have it.
     pub shape: Vec<usize>,
     pub strides: Vec<usize>,
@@ -33,7 +33,7 @@ pub struct View {
 }
 
 /// One line of a manifest.
-pub struct Case {
+pub(crate) struct Case {
     pub id: String,
     pub json: Json,
     entries: HashMap<String, Entry>,
@@ -42,7 +42,7 @@ pub struct Case {
 
 impl Case {
     /// Parses a line and opens the file that it names.
-    pub fn parse(line: &str, store: &mut Store) -> Result<Self, String> {
+    pub(crate) fn parse(line: &str, store: &mut Store) -> Result<Self, String> {
         let json: Json = serde_json::from_str(line).map_err(|e| e.to_string())?;
         let id = json["id"].as_str().ok_or("no id")?.to_owned();
         let mut entries = HashMap::new();
@@ -59,29 +59,29 @@ impl Case {
     }
 
     /// The entry of a tensor.
-    pub fn entry(&self, name: &str) -> Result<&Entry, Stop> {
+    pub(crate) fn entry(&self, name: &str) -> Result<&Entry, Stop> {
         self.entries.get(name).ok_or_else(|| Stop::Wrong(format!("no tensor {name:?} in the table")))
     }
 
     /// The values of a tensor; for an input that is a view, its storage.
-    pub fn array(&self, name: &str) -> Result<Array, Stop> {
+    pub(crate) fn array(&self, name: &str) -> Result<Array, Stop> {
         let entry = self.entry(name)?;
         let array = self.file.as_ref().map_err(Clone::clone)?.array(&entry.data)?;
         Ok(if entry.complex { array.into_complex()? } else { array })
     }
 
     /// The names of all tensors.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
     /// A string field.
-    pub fn str(&self, field: &str) -> Result<&str, Stop> {
+    pub(crate) fn str(&self, field: &str) -> Result<&str, Stop> {
         str_of(&self.json, field)
     }
 
     /// A field that is a value.
-    pub fn value(&self, field: &str) -> Result<Value<Ref>, Stop> {
+    pub(crate) fn value(&self, field: &str) -> Result<Value<Ref>, Stop> {
         Ok(Value::parse(&self.json[field])?)
     }
 }
@@ -113,30 +113,30 @@ impl Entry {
 }
 
 /// A string field of an object.
-pub fn str_of<'a>(json: &'a Json, field: &str) -> Result<&'a str, Stop> {
+pub(crate) fn str_of<'a>(json: &'a Json, field: &str) -> Result<&'a str, Stop> {
     json[field].as_str().ok_or_else(|| Stop::Wrong(format!("the case has no {field}")))
 }
 
 /// An array field of an object.
-pub fn array_of<'a>(json: &'a Json, field: &str) -> Result<&'a [Json], Stop> {
+pub(crate) fn array_of<'a>(json: &'a Json, field: &str) -> Result<&'a [Json], Stop> {
     json[field].as_array().map(Vec::as_slice).ok_or_else(|| Stop::Wrong(format!("the case has no {field}")))
 }
 
 /// Strings of an array field.
-pub fn strings_of<'a>(json: &'a Json, field: &str) -> Result<Vec<&'a str>, Stop> {
+pub(crate) fn strings_of<'a>(json: &'a Json, field: &str) -> Result<Vec<&'a str>, Stop> {
     let strings = array_of(json, field)?.iter().map(Json::as_str).collect::<Option<_>>();
     strings.ok_or_else(|| Stop::Wrong(format!("{field} has more than strings")))
 }
 
 /// The pairs of an array field of `[name, value]`.
-pub fn pairs_of<'a>(json: &'a Json, field: &str) -> Result<Vec<(&'a str, &'a Json)>, Stop> {
+pub(crate) fn pairs_of<'a>(json: &'a Json, field: &str) -> Result<Vec<(&'a str, &'a Json)>, Stop> {
     let pair = |item: &'a Json| Some((item.get(0)?.as_str()?, item.get(1)?));
     let pairs = array_of(json, field)?.iter().map(pair).collect::<Option<_>>();
     pairs.ok_or_else(|| Stop::Wrong(format!("{field} is no array of pairs")))
 }
 
 /// The values of an array field, which may be absent.
-pub fn args_of(json: &Json, field: &str) -> Result<Vec<Value<Ref>>, Stop> {
+pub(crate) fn args_of(json: &Json, field: &str) -> Result<Vec<Value<Ref>>, Stop> {
     match json.get(field) {
         None => Ok(Vec::new()),
         Some(Json::Array(items)) => Ok(items.iter().map(Value::parse).collect::<Result<_, _>>()?),
@@ -145,7 +145,7 @@ pub fn args_of(json: &Json, field: &str) -> Result<Vec<Value<Ref>>, Stop> {
 }
 
 /// The named values of an object field, which may be absent.
-pub fn kwargs_of(json: &Json, field: &str) -> Result<Vec<(String, Value<Ref>)>, Stop> {
+pub(crate) fn kwargs_of(json: &Json, field: &str) -> Result<Vec<(String, Value<Ref>)>, Stop> {
     match json.get(field) {
         None => Ok(Vec::new()),
         Some(Json::Object(map)) => {

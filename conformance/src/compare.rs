@@ -5,7 +5,7 @@ use sconce::DType;
 use crate::store::Array;
 
 /// The relative and the absolute tolerance; `None` asks for equality.
-pub type Tolerance = Option<[f64; 2]>;
+pub(crate) type Tolerance = Option<[f64; 2]>;
 
 /// One element, wide enough for every dtype.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ enum Element {
 }
 
 /// Says how two arrays differ: in dtype, in shape, or where first and by how much at most.
-pub fn compare(actual: &Array, expected: &Array, tolerance: Tolerance) -> Result<(), String> {
+pub(crate) fn compare(actual: &Array, expected: &Array, tolerance: Tolerance) -> Result<(), String> {
     compare_meta(actual, expected)?;
     let size = expected.dtype.size();
     if actual.bytes.len() != expected.bytes.len() {
@@ -50,7 +50,7 @@ pub fn compare(actual: &Array, expected: &Array, tolerance: Tolerance) -> Result
 }
 
 /// Compares dtype and shape only.
-pub fn compare_meta(actual: &Array, expected: &Array) -> Result<(), String> {
+pub(crate) fn compare_meta(actual: &Array, expected: &Array) -> Result<(), String> {
     if actual.dtype != expected.dtype {
         return Err(format!("dtype {}, expected {}", actual.dtype, expected.dtype));
     }
@@ -61,7 +61,7 @@ pub fn compare_meta(actual: &Array, expected: &Array) -> Result<(), String> {
 }
 
 /// Whether every element is zero.
-pub fn is_zero(array: &Array) -> bool {
+pub(crate) fn is_zero(array: &Array) -> bool {
     let zero = |bytes| match element(array.dtype, bytes) {
         Element::Int(i) => i == 0,
         Element::Float(x) => x == 0.0,
@@ -71,12 +71,12 @@ pub fn is_zero(array: &Array) -> bool {
 }
 
 /// Compares two floats under a tolerance.
-pub fn close_f64(actual: f64, expected: f64, tolerance: Tolerance) -> bool {
+pub(crate) fn close_f64(actual: f64, expected: f64, tolerance: Tolerance) -> bool {
     close(Element::Float(actual), Element::Float(expected), tolerance)
 }
 
 /// The elements as floats; integers are rounded, and complex numbers are none.
-pub fn floats(array: &Array) -> Option<Vec<f64>> {
+pub(crate) fn floats(array: &Array) -> Option<Vec<f64>> {
     let float = |bytes| match element(array.dtype, bytes) {
         Element::Int(i) => Some(i as f64),
         Element::Float(x) => Some(x),

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a case did not pass.
 #[derive(Debug)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The library has no such function, or no such form of it.
     Unsupported(String),
     /// The library returned an error.
@@ -14,12 +14,12 @@ pub enum Stop {
 }
 
 /// Ends a case as not supported.
-pub fn unsupported<T>(what: String) -> Result<T, Stop> {
+pub(crate) fn unsupported<T>(what: String) -> Result<T, Stop> {
     Err(Stop::Unsupported(what))
 }
 
 /// Ends a case as failed.
-pub fn wrong<T>(what: String) -> Result<T, Stop> {
+pub(crate) fn wrong<T>(what: String) -> Result<T, Stop> {
     Err(Stop::Wrong(what))
 }
 
@@ -48,7 +48,7 @@ impl fmt::Display for Stop {
 
 impl Stop {
     /// Says where it happened.
-    pub fn at(self, place: impl fmt::Display) -> Self {
+    pub(crate) fn at(self, place: impl fmt::Display) -> Self {
         match self {
             Self::Unsupported(what) => Self::Unsupported(format!("{place}: {what}")),
             Self::Refused(error) => Self::Refused(error.context(place.to_string())),
@@ -58,7 +58,7 @@ impl Stop {
 }
 
 /// Adds the place to the reason of a case that ended.
-pub trait At<T> {
+pub(crate) trait At<T> {
     /// Says where it happened; the place is only written down if it did.
     fn at(self, place: impl fmt::Display) -> Result<T, Stop>;
 }

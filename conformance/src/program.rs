@@ -13,7 +13,7 @@ use crate::tensors::Val;
 use crate::value::{Ref, Value};
 
 /// A program.
-pub struct Program {
+pub(crate) struct Program {
     inputs: Vec<String>,
     steps: Vec<Step>,
     result: Value<Ref>,
@@ -39,7 +39,7 @@ enum What {
 }
 
 /// The module whose forward a program is.
-pub trait Scope {
+pub(crate) trait Scope {
     /// Calls a child.
     fn call(&self, path: &str, args: &[Val], kwargs: &[(String, Val)]) -> Result<Val, Stop>;
     /// A parameter or buffer.
@@ -47,7 +47,7 @@ pub trait Scope {
 }
 
 /// No module: programs of functions alone.
-pub struct NoScope;
+pub(crate) struct NoScope;
 
 impl Scope for NoScope {
     fn call(&self, path: &str, _: &[Val], _: &[(String, Val)]) -> Result<Val, Stop> {
@@ -61,14 +61,14 @@ impl Scope for NoScope {
 
 impl Program {
     /// Parses a program.
-    pub fn parse(json: &Json) -> Result<Self, Stop> {
+    pub(crate) fn parse(json: &Json) -> Result<Self, Stop> {
         let inputs = strings_of(json, "inputs")?.into_iter().map(str::to_owned).collect();
         let steps = array_of(json, "steps")?.iter().map(Step::parse).collect::<Result<_, _>>()?;
         Ok(Self { inputs, steps, result: Value::parse(&json["return"])? })
     }
 
     /// Runs it on the values of its inputs.
-    pub fn run(&self, signatures: &Signatures, scope: &dyn Scope, args: &[Val]) -> Result<Val, Stop> {
+    pub(crate) fn run(&self, signatures: &Signatures, scope: &dyn Scope, args: &[Val]) -> Result<Val, Stop> {
         if args.len() != self.inputs.len() {
             return wrong(format!("{} arguments for a program of {} inputs", args.len(), self.inputs.len()));
         }
@@ -86,7 +86,9 @@ impl Step {
     fn parse(json: &Json) -> Result<Self, Stop> {
         let set = match &json["set"] {
             Json::String(name) => Target::Name(name.clone()),
-            Json::Array(names) => Target::Names(names.iter().map(|n| n.as_str().map(str::to_owned)).collect()),
+            Json::Array(names) => {
+                Target::Names(names.iter().map(|n| n.as_str().map(str::to_owned)).collect())
+            }
             _ => return wrong("a step sets nothing".into()),
         };
         let what = match (json["call"].as_str(), json["op"].as_str()) {
@@ -97,7 +99,12 @@ impl Step {
         Ok(Self { set, what, args: args_of(json, "args")?, kwargs: kwargs_of(json, "kwargs")? })
     }
 
-    fn run(&self, signatures: &Signatures, scope: &dyn Scope, vars: &HashMap<&str, Val>) -> Result<Val, Stop> {
+    fn run(
+        &self,
+        signatures: &Signatures,
+        scope: &dyn Scope,
+        vars: &HashMap<&str, Val>,
+    ) -> Result<Val, Stop> {
         let args = self.args.iter().map(|v| evaluate(v, scope, vars)).collect::<Result<Vec<_>, _>>()?;
         let kwargs = self
             .kwargs

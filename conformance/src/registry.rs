@@ -16,17 +16,17 @@ use crate::tensors::Val;
 use crate::value::Value;
 
 /// The arguments of a call of a function.
-pub type Call = Args<Tensor>;
+pub(crate) type Call = Args<Tensor>;
 
 /// One function.
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its names in the corpus.
     pub names: &'static [&'static str],
     pub run: fn(&Call) -> Result<Val, Stop>,
 }
 
 /// Calls a function by name.
-pub fn call(
+pub(crate) fn call(
     signatures: &Signatures,
     op: &str,
     args: &[Val],
@@ -42,7 +42,7 @@ pub fn call(
 }
 
 /// Whether a function is in a table.
-pub fn find(op: &str) -> Option<&'static Entry> {
+pub(crate) fn find(op: &str) -> Option<&'static Entry> {
     static INDEX: OnceLock<HashMap<&'static str, &'static Entry>> = OnceLock::new();
     let index = || {
         let entries = ops::TABLES.iter().flat_map(|table| table.iter());
@@ -53,12 +53,12 @@ pub fn find(op: &str) -> Option<&'static Entry> {
 
 impl Call {
     /// The first argument, a tensor.
-    pub fn input(&self) -> Result<&Tensor, Stop> {
+    pub(crate) fn input(&self) -> Result<&Tensor, Stop> {
         self.tensor("input")
     }
 
     /// A tensor or a number.
-    pub fn operand(&self, name: &str) -> Result<Operand<'_>, Stop> {
+    pub(crate) fn operand(&self, name: &str) -> Result<Operand<'_>, Stop> {
         match self.value(name) {
             Value::Tensor(t) => Ok(Operand::Tensor(t)),
             _ => Ok(Operand::Scalar(self.scalar(name)?)),
@@ -66,7 +66,7 @@ impl Call {
     }
 
     /// A number.
-    pub fn scalar(&self, name: &str) -> Result<Scalar, Stop> {
+    pub(crate) fn scalar(&self, name: &str) -> Result<Scalar, Stop> {
         Ok(match self.number(name)? {
             Number::Bool(b) => Scalar::Bool(b),
             Number::Float(x) => Scalar::Float(x),
@@ -78,17 +78,17 @@ impl Call {
     }
 
     /// A dimension.
-    pub fn dim(&self, name: &str) -> Result<isize, Stop> {
+    pub(crate) fn dim(&self, name: &str) -> Result<isize, Stop> {
         self.int(name).map(|i| i as isize)
     }
 
     /// Dimensions: an int, a list of ints, or `None` for all.
-    pub fn dims(&self, name: &str) -> Result<Option<Vec<i64>>, Stop> {
+    pub(crate) fn dims(&self, name: &str) -> Result<Option<Vec<i64>>, Stop> {
         self.opt(name, Self::ints)
     }
 
     /// The dtype asked for, else the default.
-    pub fn dtype_or(&self, default: DType) -> Result<DType, Stop> {
+    pub(crate) fn dtype_or(&self, default: DType) -> Result<DType, Stop> {
         Ok(self.opt("dtype", Self::dtype)?.unwrap_or(default))
     }
 }
@@ -124,7 +124,7 @@ impl From<bool> for Val {
 }
 
 /// The tensor that a call must return.
-pub fn as_tensor(value: Val) -> Result<Tensor, Stop> {
+pub(crate) fn as_tensor(value: Val) -> Result<Tensor, Stop> {
     match value {
         Value::Tensor(t) => Ok(t),
         other => wrong(format!("returned {}, not a tensor", other.kind())),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value as Json, json};
 
 /// How many cases passed, failed, and were not supported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     pub passed: usize,
     pub failed: usize,
     pub unsupported: usize,
@@ -15,7 +15,7 @@ pub struct Counts {
 
 /// How one case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Passed,
     Failed(String),
     Unsupported(String),
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 /// The cases of one suite.
 #[derive(Default)]
-pub struct Suite {
+pub(crate) struct Suite {
     pub counts: Counts,
     groups: BTreeMap<String, Counts>,
     failures: Vec<(String, String)>,
@@ -43,7 +43,7 @@ impl Counts {
 
 impl Suite {
     /// Counts a case of a group: an op, a module, an optimiser or a format.
-    pub fn add(&mut self, id: &str, group: &str, verdict: Verdict) {
+    pub(crate) fn add(&mut self, id: &str, group: &str, verdict: Verdict) {
         self.counts.add(&verdict);
         self.groups.entry(group.to_owned()).or_default().add(&verdict);
         match verdict {
@@ -56,7 +56,7 @@ impl Suite {
     }
 
     /// The failures, the groups that have passed or failed cases, and the counts.
-    pub fn text(&self, name: &str, max_failures: usize, show_unsupported: bool) -> String {
+    pub(crate) fn text(&self, name: &str, max_failures: usize, show_unsupported: bool) -> String {
         let mut out = String::new();
         for (id, reason) in self.failures.iter().take(max_failures) {
             put(&mut out, format_args!("FAIL {name} {id}: {reason}"));
@@ -91,7 +91,7 @@ fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// The counts of all suites as JSON.
-pub fn to_json(suites: &[(String, Suite)]) -> Json {
+pub(crate) fn to_json(suites: &[(String, Suite)]) -> Json {
     let entry = |(name, suite): &(String, Suite)| {
         let Counts { passed, failed, unsupported } = suite.counts;
         (name.clone(), json!({"passed": passed, "failed": failed, "unsupported": unsupported}))
@@ -100,7 +100,7 @@ pub fn to_json(suites: &[(String, Suite)]) -> Json {
 }
 
 /// The suites that passed fewer cases than the floor asks for; a suite that did not run is not compared.
-pub fn below_floor(suites: &[(String, Suite)], floor: &Json) -> Result<Vec<String>, String> {
+pub(crate) fn below_floor(suites: &[(String, Suite)], floor: &Json) -> Result<Vec<String>, String> {
     let floor = floor.as_object().ok_or("the floor is not an object")?;
     let mut out = Vec::new();
     for (name, counts) in floor {

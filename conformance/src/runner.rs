@@ -13,14 +13,14 @@ use crate::signatures::Signatures;
 use crate::store::Store;
 
 /// What a suite's cases share.
-pub struct Context {
+pub(crate) struct Context {
     pub signatures: Signatures,
     /// The suite's folder.
     pub folder: PathBuf,
 }
 
 /// A suite's name, how it runs a case, and the group it counts the case in.
-pub struct Driver {
+pub(crate) struct Driver {
     pub name: &'static str,
     pub run: fn(&Context, &Case) -> Result<(), Stop>,
     pub group: fn(&Case) -> String,
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// Keeps panics off the terminal: a case that panics reports it as its failure.
-pub fn silence_panics() {
+pub(crate) fn silence_panics() {
     panic::set_hook(Box::new(|info| {
         let message = info.payload_as_str().unwrap_or("no message");
         let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
@@ -40,7 +40,7 @@ pub fn silence_panics() {
 }
 
 /// Runs the cases whose id contains `filter`; `None` where the corpus has no such suite.
-pub fn run_suite(corpus: &Path, driver: &Driver, filter: &str) -> Result<Option<Suite>, String> {
+pub(crate) fn run_suite(corpus: &Path, driver: &Driver, filter: &str) -> Result<Option<Suite>, String> {
     let folder = corpus.join(driver.name);
     let path = folder.join("manifest.jsonl");
     if !path.exists() {

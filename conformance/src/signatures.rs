@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 /// A parameter of a function.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Param {
+pub(crate) struct Param {
     pub name: String,
     /// What it is when the call does not give it; `None` for one that must be given.
     pub default: Option<Json>,
@@ -16,10 +16,10 @@ pub struct Param {
 }
 
 /// One way to call a function.
-pub type Overload = Vec<Param>;
+pub(crate) type Overload = Vec<Param>;
 
 /// The overloads of every function, by name.
-pub struct Signatures(HashMap<String, Vec<Overload>>);
+pub(crate) struct Signatures(HashMap<String, Vec<Overload>>);
 
 /// Functions of the suites that the file has not, or only as `(*args, **kwargs)`.
 const MORE: &[(&str, &[&str])] = &[
@@ -76,7 +76,7 @@ const MAX_POOL: &[&str] = &[
 
 impl Signatures {
     /// Reads `ops/signatures.json` below a corpus; a corpus without the suite has none.
-    pub fn read(corpus: &Path) -> Result<Self, String> {
+    pub(crate) fn read(corpus: &Path) -> Result<Self, String> {
         let path = corpus.join("ops/signatures.json");
         if !path.exists() {
             return Self::parse(&Json::Object(serde_json::Map::new()));
@@ -87,7 +87,7 @@ impl Signatures {
     }
 
     /// Parses the text of a signatures file.
-    pub fn parse(json: &Json) -> Result<Self, String> {
+    pub(crate) fn parse(json: &Json) -> Result<Self, String> {
         let mut map = HashMap::new();
         for (op, overloads) in json.as_object().ok_or("not an object")? {
             let wrong = || format!("the overloads of {op} are malformed");
@@ -107,7 +107,7 @@ impl Signatures {
     }
 
     /// The ways to call a function or its in-place form.
-    pub fn overloads(&self, op: &str) -> Vec<Overload> {
+    pub(crate) fn overloads(&self, op: &str) -> Vec<Overload> {
         let stem = op.strip_suffix('_').filter(|s| !s.ends_with('_'));
         match self.0.get(op).or_else(|| self.0.get(stem?)) {
             Some(overloads) if !overloads.is_empty() => overloads.clone(),

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 /// Elements in row-major order, little-endian.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Array {
+pub(crate) struct Array {
     pub dtype: DType,
     pub shape: Vec<usize>,
     pub bytes: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Array {
 
 impl Array {
     /// A float64 array whose last dimension of 2 is (real, imaginary), as the complex array it stands for.
-    pub fn into_complex(mut self) -> Result<Self, String> {
+    pub(crate) fn into_complex(mut self) -> Result<Self, String> {
         if self.dtype != DType::F64 || self.shape.pop() != Some(2) {
             return Err("complex128 data is not float64 with a last dimension of 2".into());
         }
@@ -28,7 +28,7 @@ impl Array {
 }
 
 /// A safetensors file in memory.
-pub struct File {
+pub(crate) struct File {
     bytes: Vec<u8>,
     entries: HashMap<String, Json>,
     data: usize,
@@ -49,7 +49,7 @@ impl File {
     }
 
     /// The array stored under a key.
-    pub fn array(&self, key: &str) -> Result<Array, String> {
+    pub(crate) fn array(&self, key: &str) -> Result<Array, String> {
         let entry = self.entries.get(key).ok_or_else(|| format!("no tensor {key:?} in the file"))?;
         let wrong = || format!("tensor {key:?} has a malformed entry");
         let dtype = entry["dtype"].as_str().and_then(dtype_of_code).ok_or_else(wrong)?;
@@ -62,30 +62,30 @@ impl File {
     }
 
     /// The format's name of a tensor's dtype.
-    pub fn dtype_code(&self, key: &str) -> Option<&str> {
+    pub(crate) fn dtype_code(&self, key: &str) -> Option<&str> {
         self.entries.get(key)?["dtype"].as_str()
     }
 
     /// The keys in no order.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str).filter(|k| *k != "__metadata__")
     }
 }
 
 /// Reads each file of a suite once.
-pub struct Store {
+pub(crate) struct Store {
     folder: PathBuf,
     files: HashMap<String, Rc<File>>,
 }
 
 impl Store {
     /// A store of the files below a folder.
-    pub fn new(folder: &Path) -> Self {
+    pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), files: HashMap::new() }
     }
 
     /// The file at a path relative to the folder.
-    pub fn file(&mut self, path: &str) -> Result<Rc<File>, String> {
+    pub(crate) fn file(&mut self, path: &str) -> Result<Rc<File>, String> {
         if let Some(file) = self.files.get(path) {
             return Ok(Rc::clone(file));
         }
@@ -96,7 +96,7 @@ impl Store {
 }
 
 /// An array of numbers that fit `usize`.
-pub fn unsigned(json: &Json) -> Option<Vec<usize>> {
+pub(crate) fn unsigned(json: &Json) -> Option<Vec<usize>> {
     json.as_array()?.iter().map(|n| n.as_u64()?.try_into().ok()).collect()
 }
 

@@ -12,7 +12,7 @@ use crate::runner::Driver;
 use crate::store::Store;
 
 /// Copies up to `count` cases of each group of a suite, spread evenly over the group.
-pub fn write(corpus: &Path, driver: &Driver, count: usize, out: &Path) -> Result<usize, String> {
+pub(crate) fn write(corpus: &Path, driver: &Driver, count: usize, out: &Path) -> Result<usize, String> {
     let (from, to) = (corpus.join(driver.name), out.join(driver.name));
     let manifest = from.join("manifest.jsonl");
     if !manifest.exists() {

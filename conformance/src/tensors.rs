@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use sconce::Tensor;
+use sconce::{DType, Tensor};
 use serde_json::Value as Json;
 
 use crate::case::{Case, View, args_of, kwargs_of};
@@ -13,40 +13,49 @@ use crate::store::Array;
 use crate::value::{Ref, Value};
 
 /// A value of a call.
-pub type Val = Value<Tensor>;
+pub(crate) type Val = Value<Tensor>;
 
 /// A tensor of an array's elements.
-pub fn to_tensor(array: &Array) -> Result<Tensor, Stop> {
+pub(crate) fn to_tensor(array: &Array) -> Result<Tensor, Stop> {
     Ok(Tensor::from_bytes(&array.bytes, array.dtype, &array.shape[..])?)
 }
 
 /// The elements of a tensor.
-pub fn to_array(tensor: &Tensor) -> Result<Array, Stop> {
+pub(crate) fn to_array(tensor: &Tensor) -> Result<Array, Stop> {
     Ok(Array { dtype: tensor.dtype(), shape: tensor.shape().to_vec(), bytes: tensor.to_bytes()? })
 }
 
+/// Whether tensors carry a dtype but do not compute in it.
+pub(crate) fn is_stored_only(dtype: DType) -> bool {
+    use DType::*;
+    !matches!(dtype, F64 | F32 | F16 | BF16 | I64 | I32 | I16 | I8 | U8 | Bool)
+}
+
 /// The tensors of a case, each made once: one name is one tensor object.
-pub struct Inputs<'a> {
+pub(crate) struct Inputs<'a> {
     case: &'a Case,
     made: RefCell<HashMap<String, Tensor>>,
 }
 
 impl<'a> Inputs<'a> {
     /// The tensors of a case, made when they are asked for.
-    pub fn new(case: &'a Case) -> Self {
+    pub(crate) fn new(case: &'a Case) -> Self {
         Self { case, made: RefCell::default() }
     }
 
     /// The tensor of a name.
     ///
     /// An error of the library here is a failure of the case, also where the case expects an error of the call.
-    pub fn tensor(&self, name: &str) -> Result<Tensor, Stop> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor, Stop> {
         if let Some(tensor) = self.made.borrow().get(name) {
             return Ok(tensor.clone());
         }
-        let tensor = self.make(name).map_err(|stop| match stop {
-            Stop::Refused(error) => Stop::Wrong(format!("input {name}: error: {error}")),
-            stop => stop.at(format!("input {name}")),
+        let tensor = self.make(name).or_else(|stop| match stop {
+            Stop::Refused(error) if is_stored_only(self.case.array(name)?.dtype) => {
+                unsupported(format!("input {name}, whose dtype is only stored: {error}"))
+            }
+            Stop::Refused(error) => wrong(format!("input {name}: error: {error}")),
+            stop => Err(stop.at(format!("input {name}"))),
         })?;
         self.made.borrow_mut().insert(name.to_owned(), tensor.clone());
         Ok(tensor)
@@ -63,7 +72,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// A value with its tensors in place.
-    pub fn value(&self, value: &Value<Ref>) -> Result<Val, Stop> {
+    pub(crate) fn value(&self, value: &Value<Ref>) -> Result<Val, Stop> {
         value.resolve(&mut |r| match r {
             Ref::Tensor(name) => Ok(Value::Tensor(self.tensor(name)?)),
             Ref::Sparse(_) => unsupported("sparse tensors".into()),
@@ -73,17 +82,17 @@ impl<'a> Inputs<'a> {
     }
 
     /// The positional arguments of a call.
-    pub fn args(&self, json: &Json) -> Result<Vec<Val>, Stop> {
+    pub(crate) fn args(&self, json: &Json) -> Result<Vec<Val>, Stop> {
         args_of(json, "args")?.iter().map(|v| self.value(v)).collect()
     }
 
     /// The named arguments of a call.
-    pub fn kwargs(&self, json: &Json, field: &str) -> Result<Vec<(String, Val)>, Stop> {
+    pub(crate) fn kwargs(&self, json: &Json, field: &str) -> Result<Vec<(String, Val)>, Stop> {
         kwargs_of(json, field)?.iter().map(|(k, v)| Ok((k.clone(), self.value(v)?))).collect()
     }
 
     /// Compares a result with the recorded one.
-    pub fn check(&self, actual: &Val, expected: &Value<Ref>, meta: bool) -> Result<(), Stop> {
+    pub(crate) fn check(&self, actual: &Val, expected: &Value<Ref>, meta: bool) -> Result<(), Stop> {
         match (actual, expected) {
             (Value::Tensor(t), Value::Tensor(Ref::Tensor(name))) => self.check_tensor(t, name, meta),
             (Value::List(a) | Value::Tuple(a), Value::List(e) | Value::Tuple(e)) => {
@@ -102,7 +111,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Compares a tensor with the recorded one of a name, and where it should lie.
-    pub fn check_tensor(&self, actual: &Tensor, name: &str, meta: bool) -> Result<(), Stop> {
+    pub(crate) fn check_tensor(&self, actual: &Tensor, name: &str, meta: bool) -> Result<(), Stop> {
         let entry = self.case.entry(name)?;
         let (array, expected) = (to_array(actual)?, self.case.array(name)?);
         if meta {
@@ -130,7 +139,7 @@ impl<'a> Inputs<'a> {
     }
 
     /// Compares a gradient with the recorded one; where PyTorch has none, zeros are as good.
-    pub fn check_gradient(&self, actual: Option<&Tensor>, expected: &Json) -> Result<(), Stop> {
+    pub(crate) fn check_gradient(&self, actual: Option<&Tensor>, expected: &Json) -> Result<(), Stop> {
         match (actual, Value::parse(expected)?) {
             (None, Value::None) => Ok(()),
             (Some(t), Value::None) if is_zero(&to_array(t)?) => Ok(()),

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 /// A value of a manifest; `T` stands for what names a tensor in a file and for the tensor itself in a call.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value<T> {
+pub(crate) enum Value<T> {
     None,
     Bool(bool),
     /// Any integer of 64 bits, signed or unsigned.
@@ -30,7 +30,7 @@ pub enum Value<T> {
 
 /// What stands for a tensor, or for another object, before a call.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ref {
+pub(crate) enum Ref {
     /// A tensor of the case's table.
     Tensor(String),
     /// A variable of a program.
@@ -45,7 +45,7 @@ pub enum Ref {
 
 impl Value<Ref> {
     /// Parses a value or an expression of a program.
-    pub fn parse(json: &Json) -> Result<Self, String> {
+    pub(crate) fn parse(json: &Json) -> Result<Self, String> {
         Ok(match json {
             Json::Null => Self::None,
             Json::Bool(b) => Self::Bool(*b),
@@ -124,7 +124,7 @@ fn parse_all(items: &[Json]) -> Result<Vec<Value<Ref>>, String> {
 
 impl<T> Value<T> {
     /// The number as a float; bools and complex numbers are none.
-    pub fn as_f64(&self) -> Option<f64> {
+    pub(crate) fn as_f64(&self) -> Option<f64> {
         match self {
             Self::Int(i) => Some(*i as f64),
             Self::Float(f) => Some(*f),
@@ -133,7 +133,7 @@ impl<T> Value<T> {
     }
 
     /// The items of a list or tuple.
-    pub fn items(&self) -> Option<&[Self]> {
+    pub(crate) fn items(&self) -> Option<&[Self]> {
         match self {
             Self::List(items) | Self::Tuple(items) => Some(items),
             _ => None,
@@ -141,7 +141,7 @@ impl<T> Value<T> {
     }
 
     /// Puts the value of each reference in its place.
-    pub fn resolve<U, E>(&self, f: &mut impl FnMut(&T) -> Result<Value<U>, E>) -> Result<Value<U>, E> {
+    pub(crate) fn resolve<U, E>(&self, f: &mut impl FnMut(&T) -> Result<Value<U>, E>) -> Result<Value<U>, E> {
         let mut all = |items: &[Self]| items.iter().map(|v| v.resolve(f)).collect::<Result<Vec<_>, E>>();
         Ok(match self {
             Self::None => Value::None,
@@ -171,7 +171,7 @@ impl<T> Value<T> {
     }
 
     /// Tensors and numbers in depth-first order.
-    pub fn leaves(&self) -> Vec<&Self> {
+    pub(crate) fn leaves(&self) -> Vec<&Self> {
         match self {
             Self::List(items) | Self::Tuple(items) => items.iter().flat_map(Self::leaves).collect(),
             Self::Dict(entries) => entries.iter().flat_map(|(_, v)| v.leaves()).collect(),
@@ -180,7 +180,7 @@ impl<T> Value<T> {
     }
 
     /// What it is, for messages.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::None => "None",
             Self::Bool(_) => "a bool",

@@ -9,7 +9,7 @@ use crate::tensors::Val;
 use crate::value::Value;
 
 /// The table.
-pub const TABLE: &[Entry] = rows! {
+pub(super) const TABLE: &[Entry] = rows! {
     "add" => |a| a.input()?.add(a.operand("other")?)?;
     "add_" => |a| changed_by(a, "other", |x, y| x.add_(y))?;
     "sub" => |a| a.input()?.sub(a.operand("other")?)?;
@@ -36,11 +36,7 @@ pub const TABLE: &[Entry] = rows! {
     "__rpow__" => |a| reversed(a, |y, x| y.pow(x), |x, n| x.rpow(n))?;
 };
 
-fn changed_by(
-    a: &Call,
-    name: &str,
-    f: impl FnOnce(&Tensor, Operand<'_>) -> Result<()>,
-) -> Result<Val, Stop> {
+fn changed_by(a: &Call, name: &str, f: impl FnOnce(&Tensor, Operand<'_>) -> Result<()>) -> Result<Val, Stop> {
     let other = a.operand(name)?;
     in_place(a, |x| f(x, other))
 }

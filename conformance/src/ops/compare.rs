@@ -8,7 +8,7 @@ use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// The table.
-pub const TABLE: &[Entry] = rows! {
+pub(super) const TABLE: &[Entry] = rows! {
     "eq" => |a| pair(a, |x, y| x.eq(y))?;
     "ne" => |a| pair(a, |x, y| x.ne(y))?;
     "lt" => |a| pair(a, |x, y| x.lt(y))?;

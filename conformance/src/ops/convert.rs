@@ -10,7 +10,7 @@ use crate::tensors::Val;
 use crate::value::Value;
 
 /// The table.
-pub const TABLE: &[Entry] = rows! {
+pub(super) const TABLE: &[Entry] = rows! {
     "clone" => |a| a.input()?.copy()?;
     "contiguous" => |a| a.input()?.contiguous()?;
     "detach" => |a| a.input()?.detach();

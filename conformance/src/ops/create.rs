@@ -8,7 +8,7 @@ use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// The table.
-pub const TABLE: &[Entry] = rows! {
+pub(super) const TABLE: &[Entry] = rows! {
     "zeros" => |a| Tensor::zeros(a.ints("size")?, a.dtype_or(DType::F32)?)?;
     "ones" => |a| Tensor::ones(a.ints("size")?, a.dtype_or(DType::F32)?)?;
     "empty" => |a| Tensor::empty(a.ints("size")?, a.dtype_or(DType::F32)?)?.requires_grad_(wants_grad(a)?)?;

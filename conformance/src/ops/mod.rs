@@ -14,7 +14,7 @@ use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// Every table.
-pub const TABLES: &[&[Entry]] =
+pub(crate) const TABLES: &[&[Entry]] =
     &[binary::TABLE, compare::TABLE, convert::TABLE, create::TABLE, unary::TABLE, view::TABLE];
 
 /// Rows of a table: names, and a closure from the arguments to the result.

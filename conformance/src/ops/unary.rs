@@ -32,7 +32,7 @@ macro_rules! methods {
 }
 
 /// The table.
-pub const TABLE: &[Entry] = methods! {
+pub(super) const TABLE: &[Entry] = methods! {
     "neg" "neg_" neg neg_;
     "abs" "abs_" abs abs_;
     "sign" "sign_" sign sign_;

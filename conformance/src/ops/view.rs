@@ -5,7 +5,7 @@ use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// The table.
-pub const TABLE: &[Entry] = rows! {
+pub(super) const TABLE: &[Entry] = rows! {
     "view" => |a| a.input()?.view(a.ints("size")?)?;
     "view_as" => |a| a.input()?.view(a.tensor("other")?.shape())?;
     "reshape" => |a| a.input()?.reshape(a.ints("shape")?)?;

@@ -1,14 +1,14 @@
 //! One driver per suite.
 
 mod op_errors;
-pub mod ops;
+pub(crate) mod ops;
 
 use crate::case::Case;
 use crate::outcome::unsupported;
 use crate::runner::Driver;
 
 /// Every suite, in the order in which they run.
-pub const SUITES: &[Driver] = &[
+pub(crate) const SUITES: &[Driver] = &[
     Driver { name: "ops", run: ops::run, group: |case| field(case, &["op"]) },
     Driver { name: "op_errors", run: op_errors::run, group: |case| field(case, &["op"]) },
     Driver {
@@ -21,7 +21,11 @@ pub const SUITES: &[Driver] = &[
         run: |_, _| unsupported("no optimisers".into()),
         group: |case| field(case, &["optimizer", "kind"]),
     },
-    Driver { name: "rng", run: |_, _| unsupported("no generator".into()), group: |case| field(case, &["kind"]) },
+    Driver {
+        name: "rng",
+        run: |_, _| unsupported("no generator".into()),
+        group: |case| field(case, &["kind"]),
+    },
     Driver {
         name: "files",
         run: |_, _| unsupported("no formats".into()),

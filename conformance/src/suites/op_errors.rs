@@ -4,7 +4,7 @@ use sconce::Tensor;
 use sconce::autograd::{self, Backward};
 
 use crate::case::Case;
-use crate::outcome::{At, Stop, wrong};
+use crate::outcome::{At, Stop, unsupported, wrong};
 use crate::program::{NoScope, Program};
 use crate::registry;
 use crate::runner::Context;
@@ -13,9 +13,12 @@ use crate::tensors::{Inputs, Val};
 use crate::value::Value;
 
 /// Runs a case.
-pub fn run(context: &Context, case: &Case) -> Result<(), Stop> {
+pub(super) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
     let inputs = Inputs::new(case);
     let op = case.str("op")?;
+    if op != "program" && registry::find(op).is_none() {
+        return unsupported("no such function".into());
+    }
     let args = inputs.args(&case.json)?;
     let kwargs = inputs.kwargs(&case.json, "kwargs")?;
     let result = if op == "program" {

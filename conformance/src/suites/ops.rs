@@ -1,7 +1,7 @@
 //! Suite `ops`: one call, its result and its gradients.
 
+use sconce::Tensor;
 use sconce::autograd::{self, Backward};
-use sconce::{DType, Tensor};
 use serde_json::Value as Json;
 
 use crate::case::{Case, array_of};
@@ -9,11 +9,11 @@ use crate::outcome::{At, Stop, unsupported, wrong};
 use crate::program::{NoScope, Program};
 use crate::registry;
 use crate::runner::Context;
-use crate::tensors::{Inputs, Val};
+use crate::tensors::{Inputs, Val, is_stored_only};
 use crate::value::Value;
 
 /// Runs a case.
-pub fn run(context: &Context, case: &Case) -> Result<(), Stop> {
+pub(crate) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
     let inputs = Inputs::new(case);
     let result = run_call(context, case, &inputs);
     match result {
@@ -25,19 +25,22 @@ pub fn run(context: &Context, case: &Case) -> Result<(), Stop> {
 }
 
 fn run_call(context: &Context, case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop> {
-    let op = case.str("op")?;
+    let in_place = case.json["inplace"] == Json::Bool(true);
+    let op = case.str("op")?.to_owned() + if in_place { "_" } else { "" };
+    if op != "program" && registry::find(&op).is_none() {
+        return unsupported("no such function".into());
+    }
     let mut args = inputs.args(&case.json)?;
     let kwargs = inputs.kwargs(&case.json, "kwargs")?;
     let out = if op == "program" {
         Program::parse(&case.json["program"])?.run(&context.signatures, &NoScope, &args)?
-    } else if case.json["inplace"] == Json::Bool(true) {
-        let op = format!("{op}_");
+    } else if in_place {
         let Some(first) = args.first_mut() else { return wrong("nothing to change in place".into()) };
         *first = registry::call(&context.signatures, "clone", std::slice::from_ref(first), &[])?;
         registry::call(&context.signatures, &op, &args, &kwargs)?;
         args.swap_remove(0)
     } else {
-        registry::call(&context.signatures, op, &args, &kwargs)?
+        registry::call(&context.signatures, &op, &args, &kwargs)?
     };
     inputs.check(&out, &case.value("out")?, case.json["check"] == "meta").at("out")?;
     for (name, expected) in case.json["after"].as_object().into_iter().flatten() {
@@ -54,7 +57,7 @@ fn run_call(context: &Context, case: &Case, inputs: &Inputs<'_>) -> Result<(), S
 }
 
 /// Back-propagates the cotangents of `grad` from the tensors of a result.
-pub fn back_propagate(inputs: &Inputs<'_>, out: &Val, grad: &Json) -> Result<(), Stop> {
+pub(crate) fn back_propagate(inputs: &Inputs<'_>, out: &Val, grad: &Json) -> Result<(), Stop> {
     let cotangents = array_of(grad, "cotangents")?;
     let leaves = out.leaves();
     if leaves.len() != cotangents.len() {
@@ -77,7 +80,7 @@ pub fn back_propagate(inputs: &Inputs<'_>, out: &Val, grad: &Json) -> Result<(),
 }
 
 /// Compares the gradients of an object from name to expected gradient.
-pub fn check_gradients(
+pub(crate) fn check_gradients(
     inputs: &Inputs<'_>,
     expected: &Json,
     gradient: impl Fn(&str) -> Result<Option<Tensor>, Stop>,
@@ -96,9 +99,4 @@ fn has_stored_only(case: &Case) -> Result<bool, Stop> {
         }
     }
     Ok(false)
-}
-
-fn is_stored_only(dtype: DType) -> bool {
-    use DType::*;
-    !matches!(dtype, F64 | F32 | F16 | BF16 | I64 | I32 | I16 | I8 | U8 | Bool)
 }
