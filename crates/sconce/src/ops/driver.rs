@@ -2,8 +2,9 @@
 #![allow(unsafe_code)]
 
 use sconce_kernels::{Compute, Dst, Elem, Src};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
@@ -43,6 +44,21 @@ pub(crate) struct Locks<'a> {
 
 /// Locks every storage once, in address order: inputs for reading, the target of an in-place operation for writing.
 pub(crate) fn lock<'a>(op: &str, inputs: &[&'a Tensor], target: Option<&'a Tensor>) -> Result<Locks<'a>> {
+    if target.is_none() {
+        match *inputs {
+            [] => return Ok(Locks::default()),
+            [x] => return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None }),
+            [x, y] if x.shares_storage(y) => {
+                return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None });
+            }
+            [x, y] => {
+                let (x, y) = (x.storage(), y.storage());
+                let (first, second) = if x.id() < y.id() { (x, y) } else { (y, x) };
+                return Ok(Locks { _reads: smallvec![first.read(op)?, second.read(op)?], _write: None });
+            }
+            _ => {}
+        }
+    }
     let mut storages: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
     storages.extend(target.map(|t| (t.storage(), true)));
     for t in inputs {
@@ -76,6 +92,18 @@ impl Fresh {
         let bytes = layout.numel() * dtype.size();
         check_size(op, bytes)?;
         Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+    }
+
+    /// The same, copying the layout of an input where it fits.
+    fn like(op: &str, shape: &[usize], dtype: DType, input: Option<&Tensor>) -> Result<Self> {
+        match input {
+            Some(t) if t.is_contiguous() && t.storage_offset() == 0 && t.shape() == shape => {
+                let bytes = t.numel() * dtype.size();
+                check_size(op, bytes)?;
+                Ok(Self { storage: Storage::uninit(bytes), layout: t.layout().clone(), dtype })
+            }
+            _ => Self::new(op, shape, dtype),
+        }
     }
 
     pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
@@ -115,7 +143,7 @@ pub(crate) fn map<T: Compute, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> T + Sync + Copy,
 ) -> Result<Tensor> {
-    let out = Fresh::new(op, shape, dtype)?;
+    let out = Fresh::like(op, shape, dtype, inputs.first().copied())?;
     let strides = inputs.map(|t| broadcast_to(t, shape));
     let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[] }; N];
     for ((slot, t), strides) in srcs.iter_mut().zip(inputs).zip(&strides) {
@@ -234,6 +262,35 @@ pub(crate) fn fill(op: &str, out: &Tensor, value: Scalar) -> Result<()> {
     // SAFETY: the target is locked for writing and does not overlap itself.
     unsafe { sconce_kernels::fill(out.shape(), dst, value.kernel()) };
     Ok(())
+}
+
+/// Calls `fill` with room for every element of `out`, in the order in which they lie in memory.
+pub(crate) fn fill_in_memory_order<T: Element>(
+    op: &str,
+    out: &Tensor,
+    fill: impl FnOnce(&mut [T]),
+) -> Result<()> {
+    check_writable(op, out, &[])?;
+    assert_eq!(T::DTYPE, out.dtype(), "the caller matches on the dtype");
+    if out.layout().is_dense() {
+        let _locks = lock(op, &[], Some(out))?;
+        // SAFETY: a dense layout covers exactly the `numel` elements from its first on, which are initialised, hold
+        // `T`s and are locked for writing.
+        fill(unsafe { std::slice::from_raw_parts_mut(address(out).cast::<T>(), out.numel()) });
+        return Ok(());
+    }
+    // The dimensions with the largest strides first: then row-major order is the order of memory.
+    let mut order: Vec<usize> = (0..out.dim()).collect();
+    order.sort_by_key(|&d| std::cmp::Reverse(out.strides()[d]));
+    let layout = Layout {
+        shape: order.iter().map(|&d| out.shape()[d]).collect(),
+        strides: order.iter().map(|&d| out.strides()[d]).collect(),
+        offset: out.storage_offset(),
+    };
+    let target = out.alias(layout, out.dtype());
+    let elements = Tensor::zeros(target.shape(), out.dtype())?;
+    fill_in_memory_order(op, &elements, fill)?;
+    copy_into(op, &target, &elements)
 }
 
 /// Strides that repeat `t` over `shape`, which it broadcasts to.

@@ -2,6 +2,7 @@
 
 pub(crate) mod convert;
 mod create;
+mod dims;
 pub(crate) mod dtype;
 pub(crate) mod hooks;
 pub(crate) mod layout;
@@ -15,9 +16,9 @@ pub(crate) mod storage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
+pub use self::dims::Dims;
 pub use self::dtype::DType;
 use self::hooks::Hooks;
-pub use self::layout::Dims;
 use self::layout::Layout;
 use self::node::NodeRef;
 use self::storage::Storage;
@@ -59,6 +60,7 @@ struct Inner {
     storage: Storage,
     layout: Layout,
     dtype: DType,
+    numel: usize,
     contiguous: bool,
     /// Whether a gradient flows to or through this tensor; the one thing that an operation asks first.
     tracked: AtomicBool,
@@ -99,12 +101,13 @@ impl Tensor {
 
     fn with_base(storage: Storage, layout: Layout, dtype: DType, base: Option<Tensor>) -> Self {
         debug_assert!(layout.end() * dtype.size() <= storage.len(), "a layout stays within its storage");
-        let contiguous = layout.is_contiguous();
+        let (numel, contiguous) = (layout.numel(), layout.is_contiguous());
         let auto = Mutex::new(Auto { view_version: storage.version(), ..Auto::default() });
         Self(Arc::new(Inner {
             storage,
             layout,
             dtype,
+            numel,
             contiguous,
             tracked: AtomicBool::new(false),
             base,
@@ -154,7 +157,7 @@ impl Tensor {
 
     /// The number of elements.
     pub fn numel(&self) -> usize {
-        self.0.layout.numel()
+        self.0.numel
     }
 
     /// How many elements lie between neighbours in memory, per dimension.

@@ -1,0 +1,438 @@
+//! What a file holds: named lazy tensors, metadata and, for PyTorch's files, a nested structure.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::atomic;
+use super::encoding::Encoding;
+use super::entry::Entry;
+use super::format;
+use super::gather::{Rows, copy_row, flip_signs, swap_bytes};
+use super::limits::{MAX_EXPANDED_BYTES, MAX_NAME_BYTES};
+use super::source::{ReadAt, zeroed};
+use super::tree::{Tree, Value};
+use crate::error::{Context, Error, Result};
+
+/// Bytes that a strided tensor is gathered through at once.
+const GATHER_BYTES: usize = 1 << 20;
+
+/// Named tensors in order, whose bytes are read only when asked for; metadata; and a nested structure.
+///
+/// [`open`](super::open) makes one from a file of any [`Format`](super::Format). One that is put together with
+/// [`push`](Self::push) is written with [`save`](Self::save); so is one that was read, which converts the file without
+/// holding it in memory.
+///
+/// ```
+/// use sconce::{DType, io::{Archive, Entry}};
+///
+/// let mut archive = Archive::new();
+/// let bytes: Vec<u8> = [1.0_f32, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+/// archive.push_bytes(Entry::new("bias", DType::F32, [2]), bytes.clone())?;
+/// archive.set_metadata("note", "an example");
+/// let path = std::env::temp_dir().join(format!("sconce-doc-{}.safetensors", std::process::id()));
+/// archive.save(&path, "safetensors")?;
+///
+/// let read = sconce::io::open(&path)?;
+/// let bias = read.get("bias").unwrap();
+/// assert_eq!((bias.shape(), read.read(bias)?), (&[2][..], bytes));
+/// assert_eq!(read.metadata(), [("note".to_owned(), "an example".to_owned())]);
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Archive {
+    name: String,
+    format: Option<&'static str>,
+    entries: Vec<Entry>,
+    index: HashMap<String, usize>,
+    storages: Vec<Arc<dyn ReadAt>>,
+    metadata: Vec<(String, String)>,
+    tree: Option<Tree>,
+    big_endian: bool,
+}
+
+impl Archive {
+    /// An archive with nothing in it, to be filled and saved.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn of(format: &'static str) -> Self {
+        Self { format: Some(format), ..Self::default() }
+    }
+
+    pub(super) fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+
+    pub(super) fn set_big_endian(&mut self, big_endian: bool) {
+        self.big_endian = big_endian;
+    }
+
+    /// The file that it was read from, as far as its path can be shown; empty if none.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the format that it was read from.
+    pub fn format(&self) -> Option<&'static str> {
+        self.format
+    }
+
+    /// The tensors, in the file's order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The tensor of a name.
+    pub fn get(&self, name: &str) -> Option<&Entry> {
+        self.index.get(name).map(|&i| &self.entries[i])
+    }
+
+    /// Texts that the file keeps beside its tensors.
+    pub fn metadata(&self) -> &[(String, String)] {
+        &self.metadata
+    }
+
+    /// Sets a text kept beside the tensors; replaces one of the same key.
+    pub fn set_metadata(&mut self, key: impl Into<String>, value: impl Into<String>) {
+        let (key, value) = (key.into(), value.into());
+        match self.metadata.iter_mut().find(|(k, _)| *k == key) {
+            Some(pair) => pair.1 = value,
+            None => self.metadata.push((key, value)),
+        }
+    }
+
+    /// Forgets the metadata, for formats that have none.
+    pub fn clear_metadata(&mut self) {
+        self.metadata.clear();
+    }
+
+    pub(super) fn set_metadata_list(&mut self, metadata: Vec<(String, String)>) {
+        self.metadata = metadata;
+    }
+
+    /// The nested structure of a file that has one, such as `{"model": …, "optimizer": …, "epoch": 5}`.
+    ///
+    /// [`Value::Tensor`] in it is an index into [`entries`](Self::entries).
+    pub fn tree(&self) -> Option<&Tree> {
+        self.tree.as_ref()
+    }
+
+    /// Sets the nested structure that formats with one write; without it they write one flat dict of all entries.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the structure refers to a tensor that is not here.
+    pub fn set_tree(&mut self, tree: Tree) -> Result<()> {
+        let entries = self.entries.len();
+        for value in tree.values() {
+            if let Value::Tensor(i) | Value::Array(i) = value
+                && *i >= entries
+            {
+                return Err(Error::argument(format!("the tree refers to tensor {i} of {entries}")));
+            }
+        }
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    /// Forgets the nested structure: formats with one then write one flat dict.
+    pub fn clear_tree(&mut self) {
+        self.tree = None;
+    }
+
+    /// Adds bytes for entries to lie in, and returns their index for [`push`](Self::push).
+    pub fn add_storage(&mut self, bytes: Arc<dyn ReadAt>) -> usize {
+        self.storages.push(bytes);
+        self.storages.len() - 1
+    }
+
+    /// The bytes behind [`Entry::storage`].
+    pub fn storage(&self, index: usize) -> Option<&Arc<dyn ReadAt>> {
+        self.storages.get(index)
+    }
+
+    /// Adds a tensor that lies in a storage and returns its index. Entries in one storage stay tied when written.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the storage does not exist, the name is taken or too long, or an element lies outside the storage.
+    pub fn push(&mut self, mut entry: Entry, storage: usize) -> Result<usize> {
+        if entry.name.len() > MAX_NAME_BYTES {
+            let length = entry.name.len();
+            return Err(Error::format(format!(
+                "a tensor's name has {length} bytes, at most {MAX_NAME_BYTES} are allowed"
+            )));
+        }
+        let Some(bytes) = self.storages.get(storage) else {
+            return Err(
+                Error::argument(format!("storage {storage} of {}", self.storages.len())).context(entry.name)
+            );
+        };
+        entry.check(bytes.size()).context(|| display_name(&entry.name))?;
+        if self.index.contains_key(&entry.name) {
+            return Err(Error::format("two tensors have this name").context(display_name(&entry.name)));
+        }
+        entry.storage = storage;
+        self.index.insert(entry.name.clone(), self.entries.len());
+        self.entries.push(entry);
+        Ok(self.entries.len() - 1)
+    }
+
+    /// Adds a tensor with bytes of its own, in row-major order, and returns its index.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`push`](Self::push) does, and when the number of bytes is not the tensor's.
+    pub fn push_bytes(&mut self, entry: Entry, bytes: Vec<u8>) -> Result<usize> {
+        if entry.bytes() != bytes.len() as u64 {
+            let (expected, found) = (entry.bytes(), bytes.len());
+            return Err(Error::argument(format!("expected {expected} bytes, found {found}"))
+                .context(display_name(&entry.name)));
+        }
+        let storage = self.add_storage(Arc::new(bytes));
+        self.push(entry, storage)
+    }
+
+    /// The other entries that lie in the same storage: tied weights and views.
+    pub fn aliases<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(move |other| other.storage == entry.storage && other.name != entry.name)
+    }
+
+    /// A tensor's bytes in row-major order, little-endian.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read, a checksum does not match, or the tensor is larger than memory or, being
+    /// expanded by zero strides, than [`MAX_EXPANDED_BYTES`].
+    pub fn read(&self, entry: &Entry) -> Result<Vec<u8>> {
+        let result = self.readable(entry).and_then(|_| {
+            let mut out = zeroed(entry.bytes())?;
+            self.fill(entry, &mut out)?;
+            Ok(out)
+        });
+        result.context(|| self.place(entry))
+    }
+
+    /// Fills `out` with a tensor's bytes in row-major order, little-endian.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`read`](Self::read) does, and when `out` has another length than [`Entry::bytes`].
+    pub fn read_into(&self, entry: &Entry, out: &mut [u8]) -> Result<()> {
+        let result = self.readable(entry).and_then(|_| {
+            if out.len() as u64 != entry.bytes() {
+                return Err(Error::argument(format!(
+                    "expected room for {} bytes, found {}",
+                    entry.bytes(),
+                    out.len()
+                )));
+            }
+            self.fill(entry, out)
+        });
+        result.context(|| self.place(entry))
+    }
+
+    /// Passes a tensor's bytes to `visit`, in row-major order, at most about `chunk_bytes` at once.
+    ///
+    /// Chunks hold whole elements. Memory is bounded by the chunk for contiguous tensors, and by the storage for
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`read`](Self::read) does, and with any error of `visit`.
+    pub fn for_each_chunk(
+        &self,
+        entry: &Entry,
+        chunk_bytes: usize,
+        mut visit: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.chunks(entry, chunk_bytes, &mut visit).context(|| self.place(entry))
+    }
+
+    /// Writes the archive to a file in the format of that name (see [`FORMATS`](super::FORMATS)).
+    ///
+    /// The file appears whole or not at all: the bytes go to a temporary file in the same folder, which is synced and
+    /// then renamed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the format cannot hold what the archive holds, or the system refuses; the old file then stays.
+    pub fn save(&self, path: impl AsRef<Path>, format: &str) -> Result<()> {
+        let format = format::by_name(format)?;
+        let path = path.as_ref();
+        atomic::write(path, |out| format.write(self, out)).context(|| path.display().to_string())
+    }
+
+    fn place(&self, entry: &Entry) -> String {
+        match self.name.as_str() {
+            "" => display_name(&entry.name),
+            file => format!("{file}: {}", display_name(&entry.name)),
+        }
+    }
+
+    /// The entry's storage, if the entry may be materialised.
+    fn readable(&self, entry: &Entry) -> Result<&Arc<dyn ReadAt>> {
+        let storage =
+            self.storages.get(entry.storage).ok_or_else(|| Error::argument("an entry of another archive"))?;
+        entry.check(storage.size())?;
+        let bytes = entry.bytes();
+        if bytes > storage.size().max(MAX_EXPANDED_BYTES) {
+            let held = storage.size();
+            return Err(Error::unsupported(format!(
+                "{bytes} bytes when expanded from a storage of {held} bytes"
+            )));
+        }
+        Ok(storage)
+    }
+
+    /// The byte range of a non-empty entry in its storage.
+    fn span(entry: &Entry) -> (u64, u64) {
+        let (elements, bytes) = entry.encoding.block();
+        let last =
+            entry.shape.iter().zip(&entry.strides).fold(entry.offset, |reach, (&d, &s)| reach + (d - 1) * s);
+        let start = entry.offset as u64 / elements * bytes;
+        (start, (last as u64 / elements + 1) * bytes - start)
+    }
+
+    fn fill(&self, entry: &Entry, out: &mut [u8]) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        if entry.is_contiguous() {
+            let (start, _) = Self::span(entry);
+            self.storages[entry.storage].read_at(start, out)?;
+            self.finish(entry, out);
+            return Ok(());
+        }
+        let mut at = 0;
+        self.chunks(entry, GATHER_BYTES, &mut |chunk| {
+            out[at..at + chunk.len()].copy_from_slice(chunk);
+            at += chunk.len();
+            Ok(())
+        })
+    }
+
+    fn chunks(
+        &self,
+        entry: &Entry,
+        chunk_bytes: usize,
+        visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let storage = self.readable(entry)?;
+        if entry.numel() == 0 {
+            return Ok(());
+        }
+        let (_, block) = entry.encoding.block();
+        let block = block as usize;
+        let (start, span) = Self::span(entry);
+        let chunk = (chunk_bytes / block).max(1) * block;
+        if entry.is_contiguous() {
+            if !self.changes(entry)
+                && let Some(bytes) = storage.as_slice()
+            {
+                return bytes[start as usize..(start + span) as usize].chunks(chunk).try_for_each(visit);
+            }
+            let mut buffer = zeroed(span.min(chunk as u64))?;
+            let mut at = 0;
+            while at < span {
+                let take = (span - at).min(chunk as u64);
+                let part = &mut buffer[..take as usize];
+                storage.read_at(start + at, part)?;
+                self.finish(entry, part);
+                visit(part)?;
+                at += take;
+            }
+            return Ok(());
+        }
+        let held;
+        let (bytes, base) = match storage.as_slice() {
+            Some(bytes) => (bytes, 0),
+            None => {
+                let mut part = zeroed(span)?;
+                storage.read_at(start, &mut part)?;
+                held = part;
+                (held.as_slice(), entry.offset)
+            }
+        };
+        let mut buffer = zeroed(entry.bytes().min(chunk as u64))?;
+        let mut filled = 0;
+        let rows = Rows::new(entry);
+        let (len, stride) = (rows.len, rows.stride);
+        for row in rows {
+            let mut done = 0;
+            while done < len {
+                let take = (len - done).min((buffer.len() - filled) / block);
+                let part = &mut buffer[filled..filled + take * block];
+                copy_row(bytes, row - base + done * stride, stride, block, part);
+                done += take;
+                filled += take * block;
+                if filled == buffer.len() {
+                    self.finish(entry, &mut buffer);
+                    visit(&buffer)?;
+                    filled = 0;
+                }
+            }
+        }
+        if filled > 0 {
+            self.finish(entry, &mut buffer[..filled]);
+            visit(&buffer[..filled])?;
+        }
+        Ok(())
+    }
+
+    /// Whether the values differ from the stored bytes.
+    fn changes(&self, entry: &Entry) -> bool {
+        entry.is_lazy() || (self.big_endian && entry.encoding.number_size() > 1)
+    }
+
+    /// Turns stored bytes into values: little-endian, conjugated, negated.
+    fn finish(&self, entry: &Entry, bytes: &mut [u8]) {
+        let size = entry.encoding.number_size();
+        if self.big_endian {
+            swap_bytes(bytes, size);
+        }
+        if entry.conjugate {
+            flip_signs(bytes, size, true);
+        }
+        if entry.negative {
+            flip_signs(bytes, size, false);
+        }
+    }
+
+    /// Whether the storages hold big-endian numbers.
+    pub(super) fn big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// The entries whose elements no tensor type can hold.
+    pub fn packed(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|e| matches!(e.encoding, Encoding::Packed(_)))
+    }
+}
+
+impl fmt::Debug for Archive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Archive")
+            .field("name", &self.name)
+            .field("format", &self.format)
+            .field("entries", &self.entries)
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A name as errors show it: on one line, and visible when empty.
+pub(super) fn display_name(name: &str) -> String {
+    match name {
+        "" => "\"\"".to_owned(),
+        name => name
+            .chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+            .take(200)
+            .collect(),
+    }
+}

@@ -1,0 +1,84 @@
+//! Writing a file so that it appears whole or not at all.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+
+const BUFFER_BYTES: usize = 1 << 20;
+const ATTEMPTS: u32 = 1000;
+
+/// Writes a file through `fill`: to a temporary file in the same folder, which is synced and then renamed.
+///
+/// A symbolic link stays one: the file that it points to is replaced. The permissions of a file that is replaced are
+/// kept. On any error the temporary file is removed and the old file is as it was.
+pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let target = match fs::canonicalize(path) {
+        Ok(target) => target,
+        Err(e) if e.kind() == ErrorKind::NotFound => path.to_path_buf(),
+        Err(e) => return Err(e.into()),
+    };
+    let (file, temporary) = create_beside(&target)?;
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+    fill(&mut out)?;
+    let file = out.into_inner().map_err(|e| e.into_error())?;
+    if let Ok(old) = fs::metadata(&target) {
+        file.set_permissions(old.permissions())?;
+    }
+    file.sync_all()?;
+    drop(file);
+    temporary.rename(&target)?;
+    sync_folder(&target)
+}
+
+/// A file that is removed when dropped, unless it was renamed.
+struct Temporary(Option<PathBuf>);
+
+impl Temporary {
+    fn rename(mut self, target: &Path) -> Result<()> {
+        if let Some(path) = &self.0 {
+            fs::rename(path, target)?;
+        }
+        self.0 = None;
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Nothing more can be done when this fails, and the first error is the one to report.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn create_beside(target: &Path) -> Result<(File, Temporary)> {
+    let name = target.file_name().ok_or_else(|| crate::Error::argument("the path names no file"))?;
+    for attempt in 0..ATTEMPTS {
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}-{attempt}.tmp", std::process::id()));
+        let temporary = target.with_file_name(hidden);
+        match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+            Ok(file) => return Ok((file, Temporary(Some(temporary)))),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Err(std::io::Error::from(ErrorKind::AlreadyExists).into())
+}
+
+#[cfg(unix)]
+fn sync_folder(target: &Path) -> Result<()> {
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Other systems do not open folders; the rename is as durable as the system makes it.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> Result<()> {
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! Every bound on what a file may make the reader do, in one place.
+//!
+//! A file is hostile until it is checked. Memory is proportional to the file: a size that a file only *declares* is
+//! compared with the bytes that are there before anything is allocated. The constants below bound the rest.
+
+/// Bytes of the start of a file that [`Format::sniff`](super::Format::sniff) sees.
+pub const HEAD_BYTES: usize = 4096;
+
+/// Dimensions of a tensor.
+pub const MAX_DIMS: usize = 64;
+
+/// Bytes of a safetensors header; the reference implementation's limit.
+pub const MAX_JSON_HEADER_BYTES: u64 = 100_000_000;
+
+/// Bytes that one tensor may take in memory beyond what its storage holds.
+///
+/// Zero strides make a tensor of any size out of one element; reading such a tensor stops here.
+pub const MAX_EXPANDED_BYTES: u64 = 1 << 30;
+
+/// Bytes of one decompressed zip record.
+pub const MAX_INFLATED_BYTES: u64 = 1 << 30;
+
+/// How many times larger than its compressed bytes a deflate stream can be; a larger claim is a lie.
+pub const MAX_INFLATE_RATIO: u64 = 1032;
+
+/// Records in a zip archive.
+pub const MAX_ZIP_RECORDS: u64 = 1 << 22;
+
+/// Bytes of a zip archive's central directory.
+pub const MAX_ZIP_DIRECTORY_BYTES: u64 = 1 << 28;
+
+/// Bytes of one pickle.
+pub const MAX_PICKLE_BYTES: u64 = 1 << 28;
+
+/// Objects that one pickle may create, list items and repeated references included.
+pub const MAX_PICKLE_OBJECTS: usize = 1 << 24;
+
+/// Bytes of one integer in a pickle.
+pub const MAX_PICKLE_INT_BYTES: usize = 1 << 10;
+
+/// Nested tensor constructors: a parameter around a subclass around a tensor is three.
+pub const MAX_REBUILD_DEPTH: usize = 8;
+
+/// Steps of the walk that gives tensors their names; nested containers that share parts can have endless paths.
+pub const MAX_PATHS: usize = 1 << 22;
+
+/// Bytes of a tensor's name.
+pub const MAX_NAME_BYTES: usize = 1 << 12;
+
+/// Bytes of all the names of a file together.
+pub const MAX_NAMES_BYTES: usize = 1 << 28;

@@ -1,0 +1,181 @@
+//! PyTorch's zip files: `torch.save` since 1.6, and TorchScript archives.
+//!
+//! A zip archive of one folder with a pickle, `data.pkl`, that describes the saved object, and one record per storage,
+//! `data/KEY`. Tensors are views of storages; tied weights and views share one.
+//!
+//! - State dicts and nested checkpoints are listed in full, with their structure in [`Archive::tree`].
+//! - A module that was saved whole lists the tensors of its state dict; its objects are described, not made. Only
+//!   PyTorch's own classes pass, unless [`Objects::Any`](super::Objects::Any) is asked for.
+//! - Per-tensor quantised tensors are listed with their integers, sparse ones by their parts, NumPy arrays as arrays.
+//! - Numbers of a big-endian file are turned when read.
+//! - What is written loads with `torch.load(…, weights_only=True)`, and each storage is written once.
+
+mod build;
+mod call;
+mod globals;
+mod names;
+mod numpy;
+
+use std::io::Write;
+
+use self::build::Builder;
+use super::archive::Archive;
+use super::format::{Format, Options};
+use super::limits::MAX_PICKLE_BYTES;
+use super::pickle;
+use super::source::Source;
+use super::tree::{Tree, Value};
+use super::zip::{Zip, ZipWriter};
+use crate::error::{Context, Error, Result};
+
+const ROOT: &str = "archive";
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// The format's entry in [`FORMATS`](super::FORMATS).
+pub(super) struct PyTorch;
+
+impl Format for PyTorch {
+    fn name(&self) -> &'static str {
+        "pytorch"
+    }
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["pt", "pth", "bin", "ckpt"]
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06")
+    }
+
+    fn open(&self, source: &Source, options: &Options) -> Result<Archive> {
+        let head = source.read_vec(0, source.size().min(2))?;
+        if let [0x80, 1..=5] = head[..] {
+            return Err(Error::unsupported("a bare pickle; of PyTorch's files only zip archives are read"));
+        }
+        let zip = Zip::open(source)?;
+        let root = zip.records().first().and_then(|r| r.name.split_once('/')).map_or("", |(root, _)| root);
+        let small = |name: &str| match zip.get(&format!("{root}/{name}")) {
+            Some(record) => zip.read(record, 64).map(Some),
+            None => Ok(None),
+        };
+        let big_endian = match small("byteorder")?.as_deref() {
+            None | Some(b"little") => false,
+            Some(b"big") => true,
+            Some(other) => {
+                let order = String::from_utf8_lossy(other).escape_debug().to_string();
+                return Err(Error::format(format!("unknown byte order \"{order}\"")));
+            }
+        };
+        let script = zip.get(&format!("{root}/constants.pkl")).is_some();
+        let record = zip
+            .get(&format!("{root}/data.pkl"))
+            .ok_or_else(|| Error::format("a zip archive without data.pkl was not written by torch.save"))?;
+        let bytes = zip.read(record, MAX_PICKLE_BYTES)?;
+        let permission = |name: &str| globals::permission(name, options.objects, script);
+        let pickle = pickle::run(&bytes, &permission).context(|| "data.pkl")?;
+        let mut archive = Archive::of(self.name());
+        archive.set_big_endian(big_endian);
+        let (tree, tensors) = Builder::new(&pickle, &zip, root, &mut archive).run().context(|| "data.pkl")?;
+        names::push_named(&mut archive, tree, tensors)?;
+        Ok(archive)
+    }
+
+    fn write(&self, archive: &Archive, out: &mut dyn Write) -> Result<()> {
+        if !archive.metadata().is_empty() {
+            let keys: Vec<&str> = archive.metadata().iter().map(|(k, _)| k.as_str()).collect();
+            return Err(Error::unsupported(format!("pytorch files hold no metadata ({})", keys.join(", "))));
+        }
+        let flat;
+        let tree = match archive.tree() {
+            Some(tree) => tree,
+            None => {
+                flat = flat_tree(archive);
+                &flat
+            }
+        };
+        let plan = Storages::of(archive, tree)?;
+        let pickle = pickle::write(tree, &plan.tensors)?;
+
+        let mut zip = ZipWriter::new(out);
+        let name = |record: &str| format!("{ROOT}/{record}");
+        zip.record(&name("data.pkl"), &pickle)?;
+        zip.record(&name(".format_version"), b"1")?;
+        zip.record(&name(".storage_alignment"), b"64")?;
+        zip.record(&name("byteorder"), if archive.big_endian() { b"big" } else { b"little" })?;
+        for (key, &storage) in plan.order.iter().enumerate() {
+            let bytes = archive.storage(storage).ok_or_else(|| Error::argument("a storage is missing"))?;
+            zip.stream(&name(&format!("data/{key}")), bytes.size(), |put| copy(&**bytes, put))?;
+        }
+        zip.record(&name("version"), b"3\n")?;
+        let id = zip.serialization_id();
+        zip.record(&name(".data/serialization_id"), id.as_bytes())?;
+        zip.finish()
+    }
+}
+
+/// One flat ordered dict of every entry: a state dict.
+fn flat_tree(archive: &Archive) -> Tree {
+    let mut tree = Tree::new();
+    let items = archive.entries().iter().enumerate().map(|(i, e)| (e.name(), Value::Tensor(i)));
+    let root = tree.ordered_dict(items);
+    tree.set_root(root);
+    tree
+}
+
+/// Which storages a file gets, in which order.
+struct Storages<'a> {
+    tensors: Vec<pickle::Tensor<'a>>,
+    /// The archive's storage of each key.
+    order: Vec<usize>,
+}
+
+impl<'a> Storages<'a> {
+    fn of(archive: &'a Archive, tree: &Tree) -> Result<Self> {
+        let mut used = vec![false; archive.entries().len()];
+        for value in tree.values() {
+            if let Value::Tensor(i) = value {
+                used[*i] = true;
+            }
+        }
+        let mut keys = std::collections::HashMap::new();
+        let mut order = Vec::new();
+        let mut tensors = Vec::new();
+        for (entry, used) in archive.entries().iter().zip(used) {
+            let bytes = archive.storage(entry.storage()).map_or(0, |s| s.size());
+            let mut key = String::new();
+            if used {
+                let size = entry.encoding().block().1;
+                if !bytes.is_multiple_of(size) {
+                    return Err(Error::unsupported(format!(
+                        "a storage of {bytes} bytes for elements of {size}"
+                    ))
+                    .context(entry.name()));
+                }
+                key = keys
+                    .entry(entry.storage())
+                    .or_insert_with(|| {
+                        order.push(entry.storage());
+                        order.len() - 1
+                    })
+                    .to_string();
+            }
+            tensors.push(pickle::Tensor { entry, key, bytes });
+        }
+        Ok(Self { tensors, order })
+    }
+}
+
+fn copy(bytes: &dyn super::ReadAt, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    if let Some(all) = bytes.as_slice() {
+        return put(all);
+    }
+    let mut buffer = super::source::zeroed(bytes.size().min(CHUNK_BYTES))?;
+    let mut at = 0;
+    while at < bytes.size() {
+        let part = &mut buffer[..(bytes.size() - at).min(CHUNK_BYTES) as usize];
+        bytes.read_at(at, part)?;
+        put(part)?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! Bytes by position: a file, memory, or anything else that can be read at an offset.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Context, Error, ErrorKind, Result};
+
+/// Bytes that can be read at any position, from several threads at once.
+///
+/// Files, memory, records of an archive and the storages of live tensors are read through this trait, so that
+/// reading, converting and writing never hold more than they need. A memory-mapped file is one more implementation.
+pub trait ReadAt: Send + Sync {
+    /// The number of bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `out` with the bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the range leaves the bytes, when the system refuses, and when a checksum does not match.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()>;
+
+    /// All the bytes, when they are in memory and need no check.
+    fn as_slice(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        let range = range(offset, out.len() as u64, self.size())?;
+        out.copy_from_slice(&self[range.start as usize..range.end as usize]);
+        Ok(())
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+}
+
+/// A file to be read: its bytes and the name that errors give it.
+///
+/// ```
+/// use sconce::io::Source;
+///
+/// let source = Source::from_bytes("weights", vec![1, 2, 3, 4]);
+/// assert_eq!(source.size(), 4);
+/// assert_eq!(source.read_vec(1, 2)?, [2, 3]);
+/// assert!(source.read_vec(3, 2).is_err());
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Source {
+    name: String,
+    bytes: Arc<dyn ReadAt>,
+}
+
+impl Source {
+    /// Opens a file for plain positioned reads.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming the path, when it cannot be opened or is not a regular file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let file = File::open(path).context(|| name.clone())?;
+        Self::from_file(name, file)
+    }
+
+    /// Reads from an open file; `name` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the size cannot be found or it is not a regular file.
+    pub fn from_file(name: impl Into<String>, file: File) -> Result<Self> {
+        let name = name.into();
+        let metadata = file.metadata().context(|| name.clone())?;
+        if !metadata.is_file() {
+            return Err(Error::new(ErrorKind::Io, "not a regular file").context(name));
+        }
+        let size = metadata.len();
+        Ok(Self { name, bytes: Arc::new(FileBytes { file: PositionedFile::new(file), size }) })
+    }
+
+    /// Reads from memory.
+    pub fn from_bytes(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self::new(name, Arc::new(bytes))
+    }
+
+    /// Reads from anything.
+    pub fn new(name: impl Into<String>, bytes: Arc<dyn ReadAt>) -> Self {
+        Self { name: name.into(), bytes }
+    }
+
+    /// What errors call it: the path, as far as it can be shown.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The number of bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes.size()
+    }
+
+    /// Fills `out` with the bytes at `offset`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the range leaves the file or the system refuses.
+    pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.bytes.read_at(offset, out)
+    }
+
+    /// The `size` bytes at `offset`; nothing is allocated for a range that leaves the file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the range leaves the file, memory runs out or the system refuses.
+    pub fn read_vec(&self, offset: u64, size: u64) -> Result<Vec<u8>> {
+        range(offset, size, self.size())?;
+        let mut out = zeroed(size)?;
+        self.read_at(offset, &mut out)?;
+        Ok(out)
+    }
+
+    /// A part of the file as bytes of its own.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the range leaves the file.
+    pub fn window(&self, offset: u64, size: u64) -> Result<Window> {
+        range(offset, size, self.size())?;
+        Ok(Window { bytes: Arc::clone(&self.bytes), offset, size })
+    }
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source").field("name", &self.name).field("size", &self.size()).finish()
+    }
+}
+
+/// A part of a [`Source`].
+#[derive(Clone)]
+pub struct Window {
+    bytes: Arc<dyn ReadAt>,
+    offset: u64,
+    size: u64,
+}
+
+impl ReadAt for Window {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        range(offset, out.len() as u64, self.size)?;
+        self.bytes.read_at(self.offset + offset, out)
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        let start = usize::try_from(self.offset).ok()?;
+        self.bytes.as_slice()?.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)
+    }
+}
+
+/// The range of `size` bytes at `offset`, if it lies within `total`.
+pub(super) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Range<u64>> {
+    match offset.checked_add(size) {
+        Some(end) if end <= total => Ok(offset..end),
+        _ => Err(Error::format(format!("{size} bytes at byte {offset} lie beyond the end at byte {total}"))),
+    }
+}
+
+/// A vector of zeros, or an error where memory is short.
+pub(super) fn zeroed(size: u64) -> Result<Vec<u8>> {
+    let size =
+        usize::try_from(size).map_err(|_| Error::unsupported(format!("{size} bytes exceed memory")))?;
+    let mut out = Vec::new();
+    out.try_reserve_exact(size)
+        .map_err(|e| Error::new(ErrorKind::Io, format!("no memory for {size} bytes")).with_source(e))?;
+    out.resize(size, 0);
+    Ok(out)
+}
+
+struct FileBytes {
+    file: PositionedFile,
+    size: u64,
+}
+
+impl ReadAt for FileBytes {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        range(offset, out.len() as u64, self.size)?;
+        Ok(self.file.read_exact_at(out, offset)?)
+    }
+}
+
+#[cfg(unix)]
+struct PositionedFile(File);
+
+#[cfg(unix)]
+impl PositionedFile {
+    fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(&self.0, out, offset)
+    }
+}
+
+#[cfg(windows)]
+struct PositionedFile(File);
+
+#[cfg(windows)]
+impl PositionedFile {
+    fn new(file: File) -> Self {
+        Self(file)
+    }
+
+    fn read_exact_at(&self, mut out: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+        while !out.is_empty() {
+            match std::os::windows::fs::FileExt::seek_read(&self.0, out, offset) {
+                Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => {
+                    out = &mut out[n..];
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+struct PositionedFile(std::sync::Mutex<File>);
+
+#[cfg(not(any(unix, windows)))]
+impl PositionedFile {
+    fn new(file: File) -> Self {
+        Self(std::sync::Mutex::new(file))
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> std::io::Result<()> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        file.seek(SeekFrom::Start(offset))?;
+        file.read_exact(out)
+    }
+}
