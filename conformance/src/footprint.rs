@@ -5,14 +5,14 @@ use std::time::{Duration, Instant};
 
 /// What a piece of work took.
 #[derive(Clone, Copy, Debug)]
-pub struct Footprint {
+pub(crate) struct Footprint {
     /// The growth of the process's resident memory at its peak, in bytes; `None` where the system does not say.
     pub peak: Option<u64>,
     pub time: Duration,
 }
 
 /// Runs a piece of work and measures it.
-pub fn measure<T>(work: impl FnOnce() -> T) -> (T, Footprint) {
+pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Footprint) {
     // Writing 5 sets the peak to the present size; see proc_pid_clear_refs(5).
     let before = fs::write("/proc/self/clear_refs", "5").ok().and_then(|()| peak());
     let start = Instant::now();

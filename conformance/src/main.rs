@@ -8,6 +8,7 @@
 mod args;
 mod case;
 mod compare;
+mod footprint;
 mod ops;
 mod outcome;
 mod program;

@@ -1,5 +1,6 @@
 //! One driver per suite.
 
+mod files;
 mod op_errors;
 pub(crate) mod ops;
 
@@ -26,11 +27,7 @@ pub(crate) const SUITES: &[Driver] = &[
         run: |_, _| unsupported("no generator".into()),
         group: |case| field(case, &["kind"]),
     },
-    Driver {
-        name: "files",
-        run: |_, _| unsupported("no formats".into()),
-        group: |case| field(case, &["format"]),
-    },
+    Driver { name: "files", run: files::run, group: |case| field(case, &["format"]) },
 ];
 
 /// The first of the fields that a case has.
