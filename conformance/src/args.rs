@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use sconce::DType;
 
-use crate::outcome::{Stop, unsupported, wrong};
-use crate::signatures::{Overload, Signatures};
+use crate::outcome::{Stop, unsupported};
+use crate::signatures::{Overload, Signatures, overload_of};
 use crate::value::Value;
 
 /// A number as Python has it: the kind decides about promotion.
@@ -60,6 +60,18 @@ impl<T: Clone> Args<T> {
             let given = args.iter().map(Value::kind).collect::<Vec<_>>().join(", ");
             let named = kwargs.iter().map(|(k, v)| format!(", {k} = {}", v.kind())).collect::<String>();
             Stop::Unsupported(format!("no overload for ({given}{named})"))
+        })
+    }
+
+    /// Binds a call by parameter names in the notation of `signatures.json`.
+    pub(crate) fn bind_names(
+        names: &[&str],
+        args: &[Value<T>],
+        kwargs: &[(String, Value<T>)],
+    ) -> Result<Self, Stop> {
+        let fit = Self::bind_to("", &overload_of(names), args, kwargs);
+        fit.ok_or_else(|| {
+            Stop::Unsupported(format!("{} arguments do not fit {names:?}", args.len() + kwargs.len()))
         })
     }
 
@@ -318,14 +330,6 @@ fn admits<T>(op: &str, name: &str, value: &Value<T>) -> bool {
         ("to", "device") => matches!(value, Value::Device(_) | Value::Str(_) | Value::None),
         (_, "x") if op.ends_with("trapezoid") => is_tensor,
         _ => true,
-    }
-}
-
-/// The single value of a call that must return one.
-pub(crate) fn only<T>(mut values: Vec<T>) -> Result<T, Stop> {
-    match (values.pop(), values.is_empty()) {
-        (Some(value), true) => Ok(value),
-        _ => wrong("expected one value".into()),
     }
 }
 

@@ -10,7 +10,7 @@ use sconce::{DType, Operand, Scalar, Tensor};
 
 use crate::args::{Args, Number};
 use crate::ops;
-use crate::outcome::{Stop, unsupported, wrong};
+use crate::outcome::{Stop, unsupported};
 use crate::signatures::Signatures;
 use crate::tensors::Val;
 use crate::value::Value;
@@ -120,14 +120,6 @@ impl From<Vec<Tensor>> for Val {
 impl From<bool> for Val {
     fn from(b: bool) -> Self {
         Self::Bool(b)
-    }
-}
-
-/// The tensor that a call must return.
-pub(crate) fn as_tensor(value: Val) -> Result<Tensor, Stop> {
-    match value {
-        Value::Tensor(t) => Ok(t),
-        other => wrong(format!("returned {}, not a tensor", other.kind())),
     }
 }
 

@@ -33,7 +33,9 @@ thread_local! {
 /// Keeps panics off the terminal: a case that panics reports it as its failure.
 pub(crate) fn silence_panics() {
     panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let message = text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
         let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
         PANIC.with(|p| p.replace(format!("{message}{place}")));
     }));

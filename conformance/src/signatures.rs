@@ -46,6 +46,20 @@ const MORE: &[(&str, &[&str])] = &[
         "nn.functional.rrelu",
         &["input", "lower=0.125", "upper=0.3333333333333333", "training=False", "inplace=False"],
     ),
+    ("nn.init.constant_", &["tensor", "val"]),
+    ("nn.init.dirac_", &["tensor", "groups=1"]),
+    ("nn.init.eye_", &["tensor"]),
+    ("nn.init.kaiming_normal_", KAIMING),
+    ("nn.init.kaiming_uniform_", KAIMING),
+    ("nn.init.normal_", &["tensor", "mean=0.0", "std=1.0"]),
+    ("nn.init.ones_", &["tensor"]),
+    ("nn.init.orthogonal_", &["tensor", "gain=1"]),
+    ("nn.init.sparse_", &["tensor", "sparsity", "std=0.01"]),
+    ("nn.init.trunc_normal_", &["tensor", "mean=0.0", "std=1.0", "a=-2.0", "b=2.0"]),
+    ("nn.init.uniform_", &["tensor", "a=0.0", "b=1.0"]),
+    ("nn.init.xavier_normal_", &["tensor", "gain=1.0"]),
+    ("nn.init.xavier_uniform_", &["tensor", "gain=1.0"]),
+    ("nn.init.zeros_", &["tensor"]),
     ("nonzero", &["input", "*", "as_tuple=False"]),
     ("normal", &["mean", "std=1.0", "size=None", "*", "dtype=None"]),
     ("normal_", &["input", "mean=0.0", "std=1.0"]),
@@ -63,6 +77,8 @@ const MORE: &[(&str, &[&str])] = &[
     ("unique", &["input", "sorted=True", "return_inverse=False", "return_counts=False", "dim=None"]),
     ("unique_consecutive", &["input", "return_inverse=False", "return_counts=False", "dim=None"]),
 ];
+
+const KAIMING: &[&str] = &["tensor", "a=0", "mode=fan_in", "nonlinearity=leaky_relu"];
 
 const MAX_POOL: &[&str] = &[
     "input",
@@ -118,7 +134,7 @@ impl Signatures {
 }
 
 /// Parses `"name"`, `"name=default"` and `"*"`.
-fn overload_of(names: &[&str]) -> Overload {
+pub(crate) fn overload_of(names: &[&str]) -> Overload {
     let mut keyword_only = false;
     let mut params = Vec::new();
     for name in names {
