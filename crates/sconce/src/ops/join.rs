@@ -219,17 +219,26 @@ pub(crate) static JOINS: &[OpInfo] = &[
     OpInfo {
         name: "split",
         samples: || {
-            vec![Sample::new(&[(&[2, 5], D)], |x| {
-                x[0].split(2, 1)?[1].mul(&x[0].split_with_sizes(&[1, 2, 2], 1)?[2])
-            })]
+            vec![
+                Sample::new(&[(&[2, 5], D)], |x| product_of_ends(&x[0].split(3, 1)?[..])),
+                Sample::new(&[(&[2, 5], D)], |x| product_of_ends(&x[0].split_with_sizes(&[2, 1, 2], 1)?)),
+            ]
         },
     },
     OpInfo {
         name: "chunk",
-        samples: || vec![Sample::new(&[(&[2, 4], D)], |x| x[0].chunk(2, 1)?[1].mul(&x[0].chunk(2, 1)?[0]))],
+        samples: || vec![Sample::new(&[(&[2, 4], D)], |x| product_of_ends(&x[0].chunk(2, 1)?))],
     },
     OpInfo {
         name: "unbind",
-        samples: || vec![Sample::new(&[(&[2, 4], D)], |x| x[0].unbind(0)?[1].mul(&x[0].unbind(0)?[0]))],
+        samples: || vec![Sample::new(&[(&[2, 4], D)], |x| product_of_ends(&x[0].unbind(0)?))],
     },
 ];
+
+/// The product of the first elements of the first and the last part.
+fn product_of_ends(parts: &[Tensor]) -> Result<Tensor> {
+    match parts {
+        [first, .., last] => first.narrow(-1, 0, 1)?.mul(&last.narrow(-1, 0, 1)?),
+        _ => Err(Error::shape("fewer than two parts")),
+    }
+}

@@ -4,8 +4,9 @@ use smallvec::{SmallVec, smallvec};
 
 use super::driver;
 use super::registry::{OpInfo, Sample};
+use super::view::view;
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
-use crate::tensor::layout::wrap_dim;
+use crate::tensor::layout::{Layout, wrap_dim};
 use crate::tensor::sizes::Sizes;
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
@@ -36,6 +37,32 @@ impl Op for Flip {
 
     fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some(grad.flip(self.dims.as_slice())?)])
+    }
+}
+
+#[derive(Debug)]
+struct Diagonal {
+    offset: isize,
+    dims: [isize; 2],
+}
+
+impl Op for Diagonal {
+    fn name(&self) -> &'static str {
+        "diagonal"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        x[0].diagonal(self.offset, self.dims[0], self.dims[1])
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let gradient = Tensor::zeros(saved.shape(0)?.as_slice(), grad.dtype())?;
+        gradient.diagonal(self.offset, self.dims[0], self.dims[1])?.copy_(grad)?;
+        Ok(smallvec![Some(gradient)])
     }
 }
 
@@ -246,7 +273,8 @@ impl Tensor {
         shape.push(n);
         strides.push(self.strides()[a] + self.strides()[b]);
         let start = if n == 0 { 0 } else { down * self.strides()[a] + right * self.strides()[b] };
-        self.as_strided(shape.as_slice(), strides.as_slice(), self.storage_offset() + start)
+        let layout = Layout { shape, strides, offset: self.storage_offset() + start };
+        Ok(view(self, layout, Diagonal { offset, dims: [a as isize, b as isize] }))
     }
 
     /// The matrix with a vector on a diagonal, or the diagonal of a matrix.
