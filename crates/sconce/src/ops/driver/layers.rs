@@ -97,7 +97,10 @@ fn check_conv(c: &Conv2d, input: usize, weight: usize, output: usize) {
     let (rows, cols) = c.output().expect("checked by the caller");
     let steps = [c.stride.0, c.stride.1, c.dilation.0, c.dilation.1];
     assert!(
-        c.groups > 0 && c.c_in % c.groups == 0 && c.c_out % c.groups == 0 && !steps.contains(&0),
+        c.groups > 0
+            && c.c_in.is_multiple_of(c.groups)
+            && c.c_out.is_multiple_of(c.groups)
+            && !steps.contains(&0),
         "groups, steps"
     );
     assert_eq!(input, c.n * c.c_in * c.h * c.w, "input of a convolution");
