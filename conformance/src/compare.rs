@@ -70,6 +70,11 @@ pub(crate) fn is_zero(array: &Array) -> bool {
     array.bytes.chunks_exact(array.dtype.size()).all(zero)
 }
 
+/// Compares two floats under a tolerance.
+pub(crate) fn close_f64(actual: f64, expected: f64, tolerance: Tolerance) -> bool {
+    close(Element::Float(actual), Element::Float(expected), tolerance)
+}
+
 impl std::fmt::Display for Element {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -9,7 +9,9 @@ mod args;
 mod case;
 mod compare;
 mod footprint;
+mod layers;
 mod ops;
+mod optimizers;
 mod outcome;
 mod program;
 mod registry;
@@ -20,6 +22,7 @@ mod store;
 mod subset;
 mod suites;
 mod tensors;
+mod tree;
 mod value;
 
 use std::path::{Path, PathBuf};

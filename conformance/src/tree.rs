@@ -17,7 +17,7 @@ use crate::tensors::{Inputs, Val};
 /// A module of the library, as a case calls it.
 pub(crate) trait Forward: Module {
     /// The names of the forward's parameters, in the notation of `signatures.json`.
-    fn parameters(&self) -> &'static [&'static str] {
+    fn takes(&self) -> &'static [&'static str] {
         &["input"]
     }
 
@@ -73,7 +73,9 @@ impl Node {
         let mut written = Written { forward, ..Written::default() };
         if json.get("parameters").is_some() {
             for (name, shape) in pairs_of(json, "parameters")? {
-                written.parameters.push((name.to_owned(), zeros(shape)?.map(|t| Param::new(&t)).transpose()?));
+                written
+                    .parameters
+                    .push((name.to_owned(), zeros(shape)?.map(|t| Param::new(&t)).transpose()?));
             }
         }
         if json.get("buffers").is_some() {
@@ -112,7 +114,7 @@ impl Node {
     ) -> Result<Val, Stop> {
         match self {
             Self::Library(module) => {
-                let args = Args::bind_names(module.parameters(), args, kwargs)?;
+                let args = Args::bind_names(module.takes(), args, kwargs)?;
                 let result = module.forward(&args);
                 match args.unused() {
                     Some(argument) if !matches!(result, Err(Stop::Unsupported(_))) => unsupported(argument),

@@ -1,9 +1,19 @@
 //! The tables of functions, by family.
 
+mod activation;
 mod binary;
 mod compare;
+mod conv;
 mod convert;
 mod create;
+mod index;
+mod init;
+pub(crate) mod loss;
+mod matmul;
+mod norm;
+mod pool;
+mod random;
+mod reduce;
 mod unary;
 mod view;
 
@@ -14,8 +24,25 @@ use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// Every table.
-pub(crate) const TABLES: &[&[Entry]] =
-    &[binary::TABLE, compare::TABLE, convert::TABLE, create::TABLE, unary::TABLE, view::TABLE];
+pub(crate) const TABLES: &[&[Entry]] = &[
+    activation::TABLE,
+    activation::OTHERS,
+    binary::TABLE,
+    compare::TABLE,
+    conv::TABLE,
+    convert::TABLE,
+    create::TABLE,
+    index::TABLE,
+    init::TABLE,
+    loss::TABLE,
+    matmul::TABLE,
+    norm::TABLE,
+    pool::TABLE,
+    random::TABLE,
+    reduce::TABLE,
+    unary::TABLE,
+    view::TABLE,
+];
 
 /// Rows of a table: names, and a closure from the arguments to the result.
 ///

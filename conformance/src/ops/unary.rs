@@ -1,7 +1,8 @@
 //! Elementwise functions of one tensor.
 
 use super::{in_place, rows};
-use crate::registry::Entry;
+use crate::outcome::unsupported;
+use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 
 /// Methods without arguments: the name, the method, and its in-place form.
@@ -10,23 +11,22 @@ macro_rules! methods {
         rows! {
             $($name => |a| a.input()?.$method()?;
             $inplace_name => |a| in_place(a, |x| x.$inplace())?;)*
-            "nn.functional.relu" => |a| {
-                let x = a.input()?;
-                if a.bool("inplace")? { in_place(a, |x| x.relu_())? } else { x.relu()?.into() }
+"polygamma" => |a| match u32::try_from(a.int("n")?) {
+                Ok(n) => a.input()?.polygamma(n)?,
+                Err(_) => return unsupported("a negative order: it is unsigned here".into()),
             };
-            "nn.functional.silu" => |a| {
-                let x = a.input()?;
-                if a.bool("inplace")? { in_place(a, |x| x.silu_())? } else { x.silu()?.into() }
+            "logit" => |a| a.input()?.logit(a.opt("eps", Call::float)?)?;
+            "logit_" => |a| {
+                let eps = a.opt("eps", Call::float)?;
+                in_place(a, |x| x.logit_(eps))?
             };
-            "nn.functional.leaky_relu" => |a| {
-                let (x, slope) = (a.input()?, a.float("negative_slope")?);
-                if a.bool("inplace")? { in_place(a, |x| x.leaky_relu_(slope))? } else { x.leaky_relu(slope)?.into() }
-            };
-            "nn.functional.silu_" => |a| in_place(a, |x| x.silu_())?;
-            "nn.functional.leaky_relu_" => |a| {
-                let slope = a.float("negative_slope")?;
-                in_place(a, |x| x.leaky_relu_(slope))?
-            };
+            "nan_to_num" => |a| a.input()?.nan_to_num(
+                a.opt("nan", Call::float)?.unwrap_or(0.0), a.opt("posinf", Call::float)?, a.opt("neginf", Call::float)?,
+            )?;
+            "sgn" => |a| a.input()?.sgn()?;
+            "positive" => |a| a.input()?.positive()?;
+            "signbit" => |a| a.input()?.signbit()?;
+            "bitwise_not" => |a| a.input()?.bitwise_not()?;
         }
     };
 }
@@ -60,4 +60,18 @@ pub(super) const TABLE: &[Entry] = methods! {
     "ceil" "ceil_" ceil ceil_;
     "trunc" "trunc_" trunc trunc_;
     "round" "round_" round round_;
+    "asin" "asin_" asin asin_;
+    "acos" "acos_" acos acos_;
+    "atan" "atan_" atan atan_;
+    "asinh" "asinh_" asinh asinh_;
+    "acosh" "acosh_" acosh acosh_;
+    "atanh" "atanh_" atanh atanh_;
+    "erfc" "erfc_" erfc erfc_;
+    "erfinv" "erfinv_" erfinv erfinv_;
+    "lgamma" "lgamma_" lgamma lgamma_;
+    "digamma" "digamma_" digamma digamma_;
+    "sinc" "sinc_" sinc sinc_;
+    "frac" "frac_" frac frac_;
+    "deg2rad" "deg2rad_" deg2rad deg2rad_;
+    "rad2deg" "rad2deg_" rad2deg rad2deg_;
 };

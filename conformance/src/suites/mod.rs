@@ -1,31 +1,28 @@
 //! One driver per suite.
 
 mod files;
+mod modules;
 mod op_errors;
 pub(crate) mod ops;
+mod optim;
+mod rng;
 
 use crate::case::Case;
-use crate::outcome::unsupported;
 use crate::runner::Driver;
 
 /// Every suite, in the order in which they run.
 pub(crate) const SUITES: &[Driver] = &[
     Driver { name: "ops", run: ops::run, group: |case| field(case, &["op"]) },
     Driver { name: "op_errors", run: op_errors::run, group: |case| field(case, &["op"]) },
-    Driver {
-        name: "modules",
-        run: |_, _| unsupported("no modules".into()),
-        group: |case| field(case, &["module", "model"]),
-    },
-    Driver {
-        name: "optim",
-        run: |_, _| unsupported("no optimisers".into()),
-        group: |case| field(case, &["optimizer", "kind"]),
-    },
+    Driver { name: "modules", run: modules::run, group: |case| field(case, &["module", "model"]) },
+    Driver { name: "optim", run: optim::run, group: |case| field(case, &["optimizer", "kind"]) },
     Driver {
         name: "rng",
-        run: |_, _| unsupported("no generator".into()),
-        group: |case| field(case, &["kind"]),
+        run: rng::run,
+        group: |case| match case.json["calls"][0]["op"].as_str() {
+            Some(op) => op.to_owned(),
+            None => field(case, &["init", "module", "kind"]),
+        },
     },
     Driver { name: "files", run: files::run, group: |case| field(case, &["format"]) },
 ];

@@ -1,12 +1,15 @@
 //! Suite `modules`: library modules, their errors, nested models, and their training.
 
 use sconce::nn::{ModuleExt, StateDict, Strictness};
+use sconce::optim::{ClipOptions, clip_grad_norm_};
 use sconce::{DType, no_grad};
 use serde_json::Value as Json;
 
 use crate::args::dtype_of;
-use crate::case::{Case, array_of, pairs_of, str_of, strings_of};
-use crate::outcome::{At, Stop, unsupported, wrong};
+use crate::case::{Case, array_of, pairs_of, strings_of};
+use crate::compare::close_f64;
+use crate::optimizers::create;
+use crate::outcome::{At, Stop, wrong};
 use crate::program::{NoScope, Program};
 use crate::runner::Context;
 use crate::suites::ops::{back_propagate, check_gradients};
@@ -21,7 +24,7 @@ pub(crate) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
         "module" => module(context, case, &inputs),
         "module_error" => module_error(context, case, &inputs),
         "model" => model(context, case, &inputs),
-        "training" => unsupported("no optimisers".into()),
+        "training" => training(context, case, &inputs),
         kind => wrong(format!("unknown kind {kind}")),
     }
 }
@@ -59,9 +62,46 @@ fn model(context: &Context, case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop
     let Some(target) = args.pop() else { return wrong("no target".into()) };
     let out = node.call(&context.signatures, &args, &[]).at("forward")?;
     inputs.check(&out, &case.value("model_out")?, false).at("model_out")?;
-    let loss = Program::parse(&case.json["loss"])?.run(&context.signatures, &NoScope, &[out, target]).at("loss")?;
+    let loss =
+        Program::parse(&case.json["loss"])?.run(&context.signatures, &NoScope, &[out, target]).at("loss")?;
     inputs.check(&loss, &case.value("out")?, false).at("loss")?;
     finish(&node, case, inputs, &loss)
+}
+
+fn training(context: &Context, case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop> {
+    let node = build_model(case, inputs)?;
+    let settings = inputs.kwargs(&case.json, "optimizer_kwargs")?;
+    let mut optimizer = create(case.str("optimizer")?, &node, &settings)?;
+    let program = Program::parse(&case.json["loss"])?;
+    let (batches, losses) = (array_of(&case.json, "batches")?, array_of(&case.json, "losses")?);
+    let tolerance = &case.json["losses_tol"];
+    let tolerance = tolerance[0].as_f64().zip(tolerance[1].as_f64()).map(|(rtol, atol)| [rtol, atol]);
+    for (i, expected) in losses.iter().enumerate() {
+        let batch = batches.get(i % batches.len().max(1)).and_then(Json::as_array);
+        let batch = batch.ok_or_else(|| Stop::Wrong(format!("no batch for step {i}")))?;
+        let mut args =
+            batch.iter().map(|v| inputs.value(&Value::parse(v)?)).collect::<Result<Vec<_>, Stop>>()?;
+        let Some(target) = args.pop() else { return wrong("no target".into()) };
+        optimizer.zero_grad();
+        let out = node.call(&context.signatures, &args, &[]).at(format_args!("step {i}"))?;
+        let Value::Tensor(loss) = program.run(&context.signatures, &NoScope, &[out, target])? else {
+            return wrong("the loss is no tensor".into());
+        };
+        loss.backward()?;
+        if let Some(greatest) = case.json["clip_grad_norm"].as_f64() {
+            clip_grad_norm_(&node, greatest, ClipOptions::default())?;
+        }
+        optimizer.step()?;
+        let (loss, expected) = (loss.item()?, expected.as_f64().unwrap_or(f64::NAN));
+        if !close_f64(loss, expected, tolerance) {
+            return wrong(format!("loss {loss} of step {i}, expected {expected}"));
+        }
+    }
+    let state = node.state_dict();
+    for (name, expected) in pairs_of(&case.json, "final_state")? {
+        inputs.check(&state.get(name)?.into(), &Value::parse(expected)?, false).at(name)?;
+    }
+    Ok(())
 }
 
 /// Builds a model, checks every name and loads its state.
@@ -133,7 +173,8 @@ fn finish(node: &Node, case: &Case, inputs: &Inputs<'_>, out: &Val) -> Result<()
 fn load(node: &Node, case: &Case, field: &str, inputs: &Inputs<'_>) -> Result<(), Stop> {
     let expected = pairs_of(&case.json, field)?;
     let here = node.state_dict();
-    let (here, given): (Vec<_>, Vec<_>) = (here.names().collect(), expected.iter().map(|(n, _)| *n).collect());
+    let (here, given): (Vec<_>, Vec<_>) =
+        (here.names().collect(), expected.iter().map(|(n, _)| *n).collect());
     if here != given {
         return wrong(format!("state dict {here:?}, expected {given:?}"));
     }

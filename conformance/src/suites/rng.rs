@@ -1,17 +1,17 @@
 //! Suite `rng`: what is drawn after a seed.
 
 use sconce::nn::ModuleExt;
-use sconce::{DType, Tensor, manual_seed};
+use sconce::{DType, Tensor, get_rng_state, manual_seed, set_rng_state};
 
 use crate::args::dtype_of;
 use crate::case::{Case, array_of, pairs_of, str_of};
-use crate::outcome::{At, Stop, unsupported, wrong};
+use crate::outcome::{At, Stop, wrong};
 use crate::registry;
 use crate::runner::Context;
 use crate::store::unsigned;
 use crate::tensors::Inputs;
 use crate::tree::Node;
-use crate::value::Value;
+use crate::value::{Ref, Value};
 
 /// Runs a case.
 pub(crate) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
         "calls" => calls(context, case, &inputs),
         "init" => init(context, case, &inputs),
         "layer" => layer(case, &inputs),
-        "state" => unsupported("the generator's state".into()),
+        "state" => state(case, &inputs),
         kind => wrong(format!("unknown kind {kind}")),
     }
 }
@@ -58,7 +58,8 @@ fn layer(case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop> {
     let args = inputs.args(&case.json)?;
     let node = Node::library(case.str("module")?, &args, &inputs.kwargs(&case.json, "kwargs")?)?;
     let (state, expected) = (node.state_dict(), pairs_of(&case.json, "state_dict")?);
-    let (here, given): (Vec<_>, Vec<_>) = (state.names().collect(), expected.iter().map(|(n, _)| *n).collect());
+    let (here, given): (Vec<_>, Vec<_>) =
+        (state.names().collect(), expected.iter().map(|(n, _)| *n).collect());
     if here != given {
         return wrong(format!("state dict {here:?}, expected {given:?}"));
     }
@@ -66,6 +67,27 @@ fn layer(case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop> {
         inputs.check(&state.get(name)?.into(), &Value::parse(value)?, false).at(name)?;
     }
     check_next(case)
+}
+
+fn state(case: &Case, inputs: &Inputs<'_>) -> Result<(), Stop> {
+    set_rng_state(&case.array(&tensor_name(&case.json["state"])?)?.bytes)?;
+    for (expected, (size, dtype)) in
+        array_of(&case.json, "next")?.iter().zip([(3, DType::F64), (5, DType::F32)])
+    {
+        let drawn =
+            if dtype == DType::F64 { Tensor::randn(size, dtype)? } else { Tensor::rand(size, dtype)? };
+        inputs.check(&drawn.into(), &Value::parse(expected)?, false).at("next")?;
+    }
+    let after = get_rng_state();
+    let size = after.len();
+    inputs.check(&Tensor::from_vec(after, size)?.into(), &case.value("state_after")?, false).at("state after")
+}
+
+fn tensor_name(json: &serde_json::Value) -> Result<String, Stop> {
+    match Value::parse(json)? {
+        Value::Tensor(Ref::Tensor(name)) => Ok(name),
+        value => wrong(format!("{} instead of a tensor", value.kind())),
+    }
 }
 
 /// Draws one more number, which shows how many were drawn before.
