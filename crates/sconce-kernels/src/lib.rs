@@ -4,21 +4,38 @@
 //! functions are `unsafe`: the caller vouches for the memory. The `sconce` crate does that in one file.
 
 mod compute;
+mod conv;
 mod copy;
 mod elem;
 mod gemm;
 mod isa;
+mod lanes;
 mod map;
+mod math;
+mod norm;
+mod optim;
 mod par;
 mod plan;
-pub mod rng;
+mod pool;
 mod reduce;
+pub mod rng;
+mod softmax;
+mod stats;
 
 pub use compute::Compute;
+pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use copy::{Scalar, copy, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
 pub use map::map;
+pub use math::Float;
+pub use norm::{
+    BatchNorm, NormGrads, batch_norm, batch_norm_backward, batch_norm_stats, layer_norm, layer_norm_backward,
+};
+pub use optim::{Adam, AdamTensors, Sgd, SgdTensors, adam, sgd, sum_squares};
 pub use par::{set_threads, threads};
+pub use pool::{Divisor, Pool2d, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use reduce::{Fold, Reduction, fold, reduce};
+pub use softmax::{SoftmaxKind, softmax, softmax_backward};
+pub use stats::{Stats, histogram};

@@ -11,6 +11,10 @@ pub mod optim;
 pub mod prelude;
 mod random;
 pub mod select;
+pub mod functional;
+pub mod io;
+pub mod ops;
+mod random;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
@@ -21,5 +25,5 @@ pub use sconce_derive::Module;
 pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
-pub use tensor::sizes::{DimsArg, Sizes};
+pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
 pub use tensor::{Dims, Tensor, memory};

@@ -2,6 +2,7 @@
 
 use super::{Mat, MatMut, Product};
 use crate::isa::{Isa, isa, versions};
+use std::mem::MaybeUninit;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
 
 /// A floating-point type that kernels compute in: `f32` or `f64`.
@@ -46,11 +47,14 @@ pub struct Kernel<T> {
 }
 
 /// `c = alpha · a · b + beta · c` for `a` of `rows × k` elements and `b` of `k × nr`, adjacent along its rows.
+///
+/// The rows of `a` may be anywhere; its columns are `a_col` apart.
 pub(crate) struct Tile<T> {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) k: usize,
-    pub(crate) a: Mat<T>,
+    pub(crate) a: [*const T; MR_MAX],
+    pub(crate) a_col: isize,
     pub(crate) b: *const T,
     pub(crate) b_row: isize,
     pub(crate) alpha: T,
@@ -58,8 +62,19 @@ pub(crate) struct Tile<T> {
     pub(crate) c: MatMut<T>,
 }
 
-/// Elements of the largest tile.
-const TILE_MAX: usize = 12 * 32;
+/// Rows and elements of the largest tile.
+pub(crate) const MR_MAX: usize = 12;
+const TILE_MAX: usize = MR_MAX * 32;
+
+/// The first `n` rows of a matrix, for [`Tile::a`].
+#[inline(always)]
+pub(crate) fn tile_rows<T: Copy>(a: Mat<T>, n: usize) -> [*const T; MR_MAX] {
+    let mut rows = [a.ptr; MR_MAX];
+    for (i, row) in rows.iter_mut().enumerate().take(n) {
+        *row = a.at(i, 0);
+    }
+    rows
+}
 
 /// Computes a tile; one that is narrower than the kernel or not adjacent along rows goes through the stack.
 ///
@@ -72,12 +87,13 @@ pub(crate) unsafe fn tile<T: Real>(kernel: &Kernel<T>, t: &Tile<T>) {
         if t.cols == kernel.nr && t.c.col == 1 {
             return (kernel.tile)(t);
         }
-        let mut local = [T::ZERO; TILE_MAX];
-        let c = MatMut { ptr: local.as_mut_ptr(), row: kernel.nr as isize, col: 1 };
+        let mut local = [const { MaybeUninit::<T>::uninit() }; TILE_MAX];
+        let local = local.as_mut_ptr().cast::<T>();
+        let c = MatMut { ptr: local, row: kernel.nr as isize, col: 1 };
         (kernel.tile)(&Tile { beta: T::ZERO, c, a: t.a, ..*t });
         for i in 0..t.rows {
             for j in 0..t.cols {
-                let (v, c) = (local[i * kernel.nr + j], t.c.at(i, j));
+                let (v, c) = (*local.add(i * kernel.nr + j), t.c.at(i, j));
                 *c = if t.beta == T::ZERO { v } else { v + t.beta * *c };
             }
         }
@@ -214,16 +230,18 @@ macro_rules! vector_kernels {
                 // SAFETY: `a` is valid over `M × k`, `b` over `k` rows of two vectors, `c` over `M` of them.
                 unsafe {
                     let mut sums = [[$zero(); 2]; M];
-                    let (mut a, mut b) = (t.a.ptr, t.b);
+                    let mut a = [t.b; M];
+                    a.copy_from_slice(&t.a[..M]);
+                    let (mut at, mut b) = (0, t.b);
                     for _ in 0..t.k {
                         let b0 = $load(b);
                         let b1 = $load(b.add($lanes));
                         for i in 0..M {
-                            let x = $splat(*a.wrapping_offset(i as isize * t.a.row));
+                            let x = $splat(*a[i].wrapping_offset(at));
                             sums[i][0] = $fma(x, b0, sums[i][0]);
                             sums[i][1] = $fma(x, b1, sums[i][1]);
                         }
-                        a = a.wrapping_offset(t.a.col);
+                        at += t.a_col;
                         b = b.wrapping_offset(t.b_row);
                     }
                     let (alpha, beta) = ($splat(t.alpha), $splat(t.beta));
@@ -339,7 +357,7 @@ unsafe fn portable_tile<T: Real>(t: &Tile<T>) {
         let b: [T; PORTABLE.1] = unsafe { t.b.wrapping_offset(p as isize * t.b_row).cast::<[T; 8]>().read() };
         for (i, row) in sums.iter_mut().enumerate().take(t.rows) {
             // SAFETY: `a` is valid over `rows × k`.
-            let x = unsafe { *t.a.at(i, p) };
+            let x = unsafe { *t.a[i].wrapping_offset(p as isize * t.a_col) };
             for (s, &y) in row.iter_mut().zip(&b) {
                 *s = mul_add(x, y, *s);
             }

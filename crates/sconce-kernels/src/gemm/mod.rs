@@ -9,7 +9,7 @@
 //! do not depend on the number of threads.
 
 mod batch;
-mod kernel;
+pub(crate) mod kernel;
 mod vector;
 
 pub use batch::{Operand, Output, batched};
@@ -261,7 +261,8 @@ unsafe fn blocked<T: Real>(p: Product<T>) {
                                 rows: mr.min(mc - i),
                                 cols: nr.min(nc - j),
                                 k: kc,
-                                a: Mat { ptr: a_tile, ..a },
+                                a: kernel::tile_rows(Mat { ptr: a_tile, ..a }, mr.min(mc - i)),
+                                a_col: a.col,
                                 b,
                                 b_row,
                                 alpha: p.alpha,

@@ -11,7 +11,7 @@ use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 /// Makes a view and records how its gradient flows back.
-fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
+pub(super) fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
     let mut view = x.view_with(layout);
     if x.requires_grad() {
         if is_grad_enabled() {
@@ -192,7 +192,7 @@ impl Op for AsStrided {
             // Elements that the base holds several times share their gradient, as in PyTorch.
             let ones = Tensor::ones([g.base().numel()], grad.dtype())?;
             let count = Tensor::zeros([g.extent()], grad.dtype())?.index_add(0, &positions(&g.base())?, &ones)?;
-            return Ok(smallvec![Some(g.take_base(&memory.div(&count.clamp_min(1)?)?)?)]);
+            return Ok(smallvec![Some(g.take_base(&memory.div(&count.maximum(1)?)?)?)]);
         }
         g.take_base(&memory)
     });

@@ -1,5 +1,14 @@
-//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op file with `unsafe`.
+//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op files with `unsafe`.
 #![allow(unsafe_code)]
+
+mod build;
+pub(crate) mod layers;
+mod matmul;
+mod reduce;
+
+pub(crate) use build::{build, build_bytes, cat, with_bytes};
+pub(crate) use matmul::{biased, matmul};
+pub(crate) use reduce::reduce;
 
 use sconce_kernels::{Compute, Dst, Elem, Src};
 use smallvec::{SmallVec, smallvec};
@@ -7,7 +16,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
-use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
+use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -90,8 +99,7 @@ impl Fresh {
     pub(crate) fn new(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
         let layout = Layout::contiguous(shape)?;
         let bytes = layout.numel() * dtype.size();
-        check_size(op, bytes)?;
-        Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+        Ok(Self { storage: Storage::uninit(op, bytes)?, layout, dtype })
     }
 
     /// The same, copying the layout of an input where it fits.
@@ -99,8 +107,7 @@ impl Fresh {
         match input {
             Some(t) if t.is_contiguous() && t.storage_offset() == 0 && t.shape() == shape => {
                 let bytes = t.numel() * dtype.size();
-                check_size(op, bytes)?;
-                Ok(Self { storage: Storage::uninit(bytes), layout: t.layout().clone(), dtype })
+                Ok(Self { storage: Storage::uninit(op, bytes)?, layout: t.layout().clone(), dtype })
             }
             _ => Self::new(op, shape, dtype),
         }

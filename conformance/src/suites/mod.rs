@@ -1,0 +1,36 @@
+//! One driver per suite.
+
+mod files;
+mod op_errors;
+pub(crate) mod ops;
+
+use crate::case::Case;
+use crate::outcome::unsupported;
+use crate::runner::Driver;
+
+/// Every suite, in the order in which they run.
+pub(crate) const SUITES: &[Driver] = &[
+    Driver { name: "ops", run: ops::run, group: |case| field(case, &["op"]) },
+    Driver { name: "op_errors", run: op_errors::run, group: |case| field(case, &["op"]) },
+    Driver {
+        name: "modules",
+        run: |_, _| unsupported("no modules".into()),
+        group: |case| field(case, &["module", "model"]),
+    },
+    Driver {
+        name: "optim",
+        run: |_, _| unsupported("no optimisers".into()),
+        group: |case| field(case, &["optimizer", "kind"]),
+    },
+    Driver {
+        name: "rng",
+        run: |_, _| unsupported("no generator".into()),
+        group: |case| field(case, &["kind"]),
+    },
+    Driver { name: "files", run: files::run, group: |case| field(case, &["format"]) },
+];
+
+/// The first of the fields that a case has.
+fn field(case: &Case, names: &[&str]) -> String {
+    names.iter().find_map(|name| case.json[*name].as_str()).unwrap_or("?").to_owned()
+}

@@ -1,0 +1,229 @@
+//! Softmax and log-softmax along the middle of adjacent `[outer, dim, inner]` arrays, and their gradients.
+
+use crate::isa::versions;
+use crate::par::{self, Shared};
+use crate::{Float, lanes};
+
+/// Elements per task.
+const GRAIN: usize = 8 * 1024;
+/// Neighbouring columns that are computed together.
+const STRIP: usize = 64;
+
+/// Which of the two functions is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoftmaxKind {
+    /// `exp(x) / Σ exp(x)`.
+    Softmax,
+    /// Its logarithm.
+    LogSoftmax,
+}
+
+/// Computes softmax or log-softmax of `x` along `dim`.
+///
+/// ```
+/// use sconce_kernels::{SoftmaxKind, softmax};
+/// let (x, mut y) = ([0f32, 0., 0., 0.], [0f32; 4]);
+/// // SAFETY: two rows of two.
+/// unsafe { softmax(SoftmaxKind::Softmax, 2, 2, 1, x.as_ptr(), y.as_mut_ptr()) };
+/// assert_eq!(y, [0.5; 4]);
+/// ```
+///
+/// # Safety
+/// `x` and `y` are valid for `outer · dim · inner` elements from any thread and do not overlap.
+pub unsafe fn softmax<T: Float>(
+    kind: SoftmaxKind,
+    outer: usize,
+    dim: usize,
+    inner: usize,
+    x: *const T,
+    y: *mut T,
+) {
+    let (x, y) = (Shared(x.cast_mut()), Shared(y));
+    each(outer, dim, inner, |at, n| {
+        // SAFETY: the columns `at..at + n` of the caller's arrays, written by this task alone.
+        unsafe {
+            let (x, y) = (x.get().add(at).cast_const(), y.get().add(at));
+            if inner == 1 { row(kind, dim, x, y) } else { strip(kind, dim, inner, n, x, y) }
+        }
+    });
+}
+
+/// Computes the gradient of [`softmax`]'s input from its result `y` and the gradient of the result.
+///
+/// # Safety
+/// The arrays are valid for `outer · dim · inner` elements from any thread, and `grad_x` overlaps no other.
+pub unsafe fn softmax_backward<T: Float>(
+    kind: SoftmaxKind,
+    outer: usize,
+    dim: usize,
+    inner: usize,
+    y: *const T,
+    grad: *const T,
+    grad_x: *mut T,
+) {
+    let (y, grad, grad_x) = (Shared(y.cast_mut()), Shared(grad.cast_mut()), Shared(grad_x));
+    each(outer, dim, inner, |at, n| {
+        // SAFETY: the columns `at..at + n` of the caller's arrays, written by this task alone.
+        unsafe {
+            let (y, grad) = (y.get().add(at).cast_const(), grad.get().add(at).cast_const());
+            let grad_x = grad_x.get().add(at);
+            if inner == 1 {
+                row_backward(kind, dim, y, grad, grad_x)
+            } else {
+                strip_backward(kind, dim, inner, n, y, grad, grad_x)
+            }
+        }
+    });
+}
+
+/// Calls `work(offset, columns)` for all strips of neighbouring columns.
+fn each(outer: usize, dim: usize, inner: usize, work: impl Fn(usize, usize) + Sync) {
+    if dim == 0 || inner == 0 {
+        return;
+    }
+    let strips = inner.div_ceil(STRIP);
+    let grain = (GRAIN / (dim * inner.min(STRIP))).max(1);
+    par::for_ranges(outer * strips, grain, |from, to| {
+        for i in from..to {
+            let (o, s) = (i / strips, i % strips * STRIP);
+            work(o * dim * inner + s, STRIP.min(inner - s));
+        }
+    });
+}
+
+versions! {
+    /// # Safety
+    /// `x` and `y` have `n` elements and do not overlap.
+    unsafe fn row[T: Float][T](kind: SoftmaxKind, n: usize, x: *const T, y: *mut T) = row_body
+}
+
+#[inline(always)]
+unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T) {
+    // SAFETY: `i < n` throughout.
+    unsafe {
+        let max = lanes::max(n, |i| *x.add(i));
+        match kind {
+            SoftmaxKind::Softmax => {
+                for i in 0..n {
+                    *y.add(i) = (*x.add(i) - max).exp();
+                }
+                let scale = T::ONE / lanes::sum(n, |i| *y.add(i));
+                for i in 0..n {
+                    *y.add(i) = *y.add(i) * scale;
+                }
+            }
+            SoftmaxKind::LogSoftmax => {
+                let log = lanes::sum(n, |i| (*x.add(i) - max).exp()).log();
+                for i in 0..n {
+                    *y.add(i) = *x.add(i) - max - log;
+                }
+            }
+        }
+    }
+}
+
+versions! {
+    /// # Safety
+    /// The arrays have `n` elements, and `gx` overlaps no other.
+    unsafe fn row_backward[T: Float][T](
+        kind: SoftmaxKind, n: usize, y: *const T, g: *const T, gx: *mut T,
+    ) = row_backward_body
+}
+
+#[inline(always)]
+unsafe fn row_backward_body<T: Float>(kind: SoftmaxKind, n: usize, y: *const T, g: *const T, gx: *mut T) {
+    // SAFETY: `i < n` throughout.
+    unsafe {
+        match kind {
+            SoftmaxKind::Softmax => {
+                let dot = lanes::sum(n, |i| *g.add(i) * *y.add(i));
+                for i in 0..n {
+                    *gx.add(i) = *y.add(i) * (*g.add(i) - dot);
+                }
+            }
+            SoftmaxKind::LogSoftmax => {
+                let sum = lanes::sum(n, |i| *g.add(i));
+                for i in 0..n {
+                    *gx.add(i) = *g.add(i) - (*y.add(i)).exp() * sum;
+                }
+            }
+        }
+    }
+}
+
+versions! {
+    /// # Safety
+    /// `x` and `y` have `dim` rows of `n <= STRIP` elements, `step` apart, and do not overlap.
+    unsafe fn strip[T: Float][T](
+        kind: SoftmaxKind, dim: usize, step: usize, n: usize, x: *const T, y: *mut T,
+    ) = strip_body
+}
+
+#[inline(always)]
+unsafe fn strip_body<T: Float>(kind: SoftmaxKind, dim: usize, step: usize, n: usize, x: *const T, y: *mut T) {
+    let (mut max, mut sum) = ([T::NEG_INFINITY; STRIP], [T::ZERO; STRIP]);
+    // SAFETY: `r < dim` and `i < n` throughout.
+    unsafe {
+        for r in 0..dim {
+            for (i, max) in max.iter_mut().enumerate().take(n) {
+                let v = *x.add(r * step + i);
+                *max = if v > *max { v } else { *max };
+            }
+        }
+        for r in 0..dim {
+            for i in 0..n {
+                let e = (*x.add(r * step + i) - max[i]).exp();
+                *y.add(r * step + i) = e;
+                sum[i] += e;
+            }
+        }
+        let softmax = kind == SoftmaxKind::Softmax;
+        for s in &mut sum[..n] {
+            *s = if softmax { T::ONE / *s } else { s.log() };
+        }
+        for r in 0..dim {
+            for i in 0..n {
+                let y = y.add(r * step + i);
+                *y = if softmax { *y * sum[i] } else { *x.add(r * step + i) - max[i] - sum[i] };
+            }
+        }
+    }
+}
+
+versions! {
+    /// # Safety
+    /// The arrays have `dim` rows of `n <= STRIP` elements, `step` apart, and `gx` overlaps no other.
+    unsafe fn strip_backward[T: Float][T](
+        kind: SoftmaxKind, dim: usize, step: usize, n: usize, y: *const T, g: *const T, gx: *mut T,
+    ) = strip_backward_body
+}
+
+#[inline(always)]
+unsafe fn strip_backward_body<T: Float>(
+    kind: SoftmaxKind,
+    dim: usize,
+    step: usize,
+    n: usize,
+    y: *const T,
+    g: *const T,
+    gx: *mut T,
+) {
+    let mut sum = [T::ZERO; STRIP];
+    let softmax = kind == SoftmaxKind::Softmax;
+    // SAFETY: `r < dim` and `i < n` throughout.
+    unsafe {
+        for r in 0..dim {
+            for (i, sum) in sum.iter_mut().enumerate().take(n) {
+                let at = r * step + i;
+                *sum += if softmax { *g.add(at) * *y.add(at) } else { *g.add(at) };
+            }
+        }
+        for r in 0..dim {
+            for (i, &sum) in sum.iter().enumerate().take(n) {
+                let at = r * step + i;
+                let (g, y) = (*g.add(at), *y.add(at));
+                *gx.add(at) = if softmax { y * (g - sum) } else { g - y.exp() * sum };
+            }
+        }
+    }
+}

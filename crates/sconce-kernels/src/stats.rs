@@ -1,0 +1,310 @@
+//! Statistics and histograms of raw elements, in one pass each.
+//!
+//! A piece of a few thousand elements is converted to `f32` or `f64` and stays in the cache while its extremes, sum and
+//! squares about its own first number are taken in lanes; pieces are merged as in Chan's formula, in `f64`. Files can
+//! be streamed: take the statistics of each part and [`Stats::merge`] them in order.
+
+use crate::compute::{Compute, Rect, load};
+use crate::isa::versions;
+use crate::par::{self, Shared};
+use crate::{Elem, Real, lanes};
+
+/// Elements of a piece.
+const PIECE: usize = 1024;
+/// Elements per task; fixes the order of merging.
+const CHUNK: usize = 256 * PIECE;
+
+/// Statistics of a number of elements.
+///
+/// NaN and infinities are counted, and left out of everything else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Stats {
+    /// Elements in all.
+    pub count: u64,
+    /// Elements that are NaN.
+    pub nan: u64,
+    /// Elements that are plus infinity.
+    pub pos_inf: u64,
+    /// Elements that are minus infinity.
+    pub neg_inf: u64,
+    /// Elements that are 0, of either sign.
+    pub zeros: u64,
+    /// Least finite element; plus infinity of nothing.
+    pub min: f64,
+    /// Greatest finite element; minus infinity of nothing.
+    pub max: f64,
+    /// Mean of the finite elements.
+    pub mean: f64,
+    /// Sum of the squared distances of the finite elements from their mean.
+    pub m2: f64,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            nan: 0,
+            pos_inf: 0,
+            neg_inf: 0,
+            zeros: 0,
+            min: f64::INFINITY,
+            max: f64::NEG_INFINITY,
+            mean: 0.0,
+            m2: 0.0,
+        }
+    }
+}
+
+impl Stats {
+    /// Computes the statistics of the elements in `bytes`, little-endian and without gaps; a last part of an element
+    /// is left out. The bytes need no alignment.
+    ///
+    /// ```
+    /// use sconce_kernels::{Elem, Stats};
+    /// let bytes: Vec<u8> = [1f32, 3., f32::NAN].iter().flat_map(|v| v.to_le_bytes()).collect();
+    /// let stats = Stats::of(Elem::F32, &bytes);
+    /// assert_eq!((stats.count, stats.nan, stats.mean, stats.std(0)), (3, 1, 2.0, 1.0));
+    /// ```
+    pub fn of(elem: Elem, bytes: &[u8]) -> Self {
+        let n = bytes.len() / elem.size();
+        let chunks = n.div_ceil(CHUNK);
+        let mut parts = vec![Self::default(); chunks];
+        let shared = Shared(parts.as_mut_ptr());
+        par::for_ranges(chunks, 1, |from, to| {
+            for chunk in from..to {
+                let end = ((chunk + 1) * CHUNK).min(n);
+                let part = Self::chunk(elem, &bytes[chunk * CHUNK * elem.size()..end * elem.size()]);
+                // SAFETY: each task writes its own parts.
+                unsafe { *shared.get().add(chunk) = part };
+            }
+        });
+        parts.into_iter().fold(Self::default(), Self::merge)
+    }
+
+    fn chunk(elem: Elem, bytes: &[u8]) -> Self {
+        bytes.chunks(PIECE * elem.size()).fold(Self::default(), |all, bytes| {
+            let part = match elem {
+                Elem::F32 | Elem::F16 | Elem::BF16 => piece::<f32>(elem, bytes),
+                // Small integers are exact in `f32`, but their squares are summed better in `f64`.
+                _ => piece::<f64>(elem, bytes),
+            };
+            all.merge(part)
+        })
+    }
+
+    /// Joins the statistics of two parts.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        let (a, b) = (self.finite() as f64, other.finite() as f64);
+        let delta = other.mean - self.mean;
+        let n = a + b;
+        let (mean, m2) = if n == 0.0 {
+            (0.0, 0.0)
+        } else if a == 0.0 {
+            (other.mean, other.m2)
+        } else {
+            (self.mean + delta * (b / n), self.m2 + other.m2 + delta * delta * (a * (b / n)))
+        };
+        Self {
+            count: self.count + other.count,
+            nan: self.nan + other.nan,
+            pos_inf: self.pos_inf + other.pos_inf,
+            neg_inf: self.neg_inf + other.neg_inf,
+            zeros: self.zeros + other.zeros,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            mean,
+            m2,
+        }
+    }
+
+    /// Returns the number of elements that are neither NaN nor infinite.
+    pub fn finite(&self) -> u64 {
+        self.count - self.nan - self.pos_inf - self.neg_inf
+    }
+
+    /// Returns the sum of the finite elements.
+    pub fn sum(&self) -> f64 {
+        self.mean * self.finite() as f64
+    }
+
+    /// Returns the standard deviation of the finite elements; `correction` 0 is the population's, 1 PyTorch's default.
+    ///
+    /// NaN if there are not more elements than the correction.
+    pub fn std(&self, correction: u64) -> f64 {
+        match self.finite().checked_sub(correction) {
+            Some(n) if n > 0 => (self.m2 / n as f64).sqrt(),
+            _ => f64::NAN,
+        }
+    }
+
+    /// Returns the square root of the sum of the squares of the finite elements.
+    pub fn norm(&self) -> f64 {
+        (self.m2 + self.mean * self.mean * self.finite() as f64).sqrt()
+    }
+
+    /// Returns the greatest absolute value of the finite elements, 0 of nothing.
+    pub fn abs_max(&self) -> f64 {
+        if self.finite() == 0 { 0.0 } else { self.max.abs().max(self.min.abs()) }
+    }
+}
+
+/// Reads at most [`PIECE`] elements to `block`.
+fn read<T: Compute>(elem: Elem, bytes: &[u8], block: &mut [T; PIECE]) -> usize {
+    let n = bytes.len() / elem.size();
+    let rect = Rect { rows: 1, cols: n, row: 0, col: 1 };
+    if bytes.as_ptr().align_offset(elem.size()) == 0 {
+        // SAFETY: `n <= PIECE` aligned elements.
+        unsafe { load(block.as_mut_ptr(), bytes.as_ptr(), elem, rect) };
+    } else {
+        let mut aligned = [0u64; PIECE];
+        // SAFETY: as above, by way of an aligned copy; an element has at most 8 bytes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), aligned.as_mut_ptr().cast::<u8>(), n * elem.size());
+            load(block.as_mut_ptr(), aligned.as_ptr().cast(), elem, rect);
+        }
+    }
+    n
+}
+
+fn piece<T: Real>(elem: Elem, bytes: &[u8]) -> Stats {
+    let mut block = [T::ZERO; PIECE];
+    let n = read(elem, bytes, &mut block);
+    let x = &block[..n];
+    // SAFETY: any slice will do.
+    let mut part = unsafe { finite(x.as_ptr(), n) };
+    if part.m2.is_finite() {
+        return part;
+    }
+    // Something is not finite: count it, and take the statistics of the rest, in `f64` in case squares overflowed.
+    part = Stats { count: n as u64, ..Stats::default() };
+    let mut rest = [0f64; PIECE];
+    let mut kept = 0;
+    for v in x.iter().map(|v| v.to_f64()) {
+        if v.is_nan() {
+            part.nan += 1;
+        } else if v == f64::INFINITY {
+            part.pos_inf += 1;
+        } else if v == f64::NEG_INFINITY {
+            part.neg_inf += 1;
+        } else {
+            rest[kept] = v;
+            kept += 1;
+        }
+    }
+    // SAFETY: `kept` elements are filled.
+    let kept = unsafe { finite(rest.as_ptr(), kept) };
+    Stats { zeros: kept.zeros, min: kept.min, max: kept.max, mean: kept.mean, m2: kept.m2, ..part }
+}
+
+versions! {
+    /// The statistics of `n` elements if all are finite; otherwise `m2` is not.
+    ///
+    /// # Safety
+    /// `x` has `n` elements.
+    unsafe fn finite[T: Real][T](x: *const T, n: usize) -> Stats = finite_body
+}
+
+#[inline(always)]
+unsafe fn finite_body<T: Real>(x: *const T, n: usize) -> Stats {
+    if n == 0 {
+        return Stats::default();
+    }
+    // SAFETY: `i < n` throughout.
+    unsafe {
+        let at = |i: usize| *x.add(i);
+        let max = lanes::max(n, at);
+        let min = -lanes::max(n, |i| -at(i));
+        let zeros = lanes::sum(n, |i| if at(i) == T::ZERO { T::ONE } else { T::ZERO });
+        // Distances from a number among the elements do not cancel when all are far from 0.
+        let pivot = at(0);
+        let sum = lanes::sum(n, |i| at(i) - pivot).to_f64();
+        let squares = lanes::sum(n, |i| (at(i) - pivot) * (at(i) - pivot)).to_f64();
+        let shift = sum / n as f64;
+        let m2 = squares - sum * shift;
+        Stats {
+            count: n as u64,
+            zeros: zeros.to_f64() as u64,
+            min: min.to_f64(),
+            max: max.to_f64(),
+            mean: pivot.to_f64() + shift,
+            m2: if m2 < 0.0 { 0.0 } else { m2 },
+            ..Stats::default()
+        }
+    }
+}
+
+/// Counts the finite elements of `bytes` in `bins` equal parts of `min..=max`, adding to `counts`.
+///
+/// Elements outside the range are left out; the last part includes `max`. If `min == max` all its elements are in the
+/// middle part.
+///
+/// ```
+/// use sconce_kernels::{Elem, histogram};
+/// let mut counts = [0u64; 3];
+/// histogram(Elem::U8, &[0, 1, 2, 3, 3, 9], 0.0, 3.0, &mut counts);
+/// assert_eq!(counts, [1, 1, 3]);
+/// ```
+pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64]) {
+    let n = bytes.len() / elem.size();
+    let bins = counts.len();
+    if bins == 0 || min.is_nan() || max.is_nan() || min > max {
+        return;
+    }
+    let chunks = n.div_ceil(CHUNK);
+    let total = std::sync::Mutex::new(counts);
+    par::for_ranges(chunks, 1, |from, to| {
+        let mut own = vec![0u64; bins + 1];
+        let end = (to * CHUNK).min(n) * elem.size();
+        for bytes in bytes[from * CHUNK * elem.size()..end].chunks(PIECE * elem.size()) {
+            match elem {
+                Elem::F32 | Elem::F16 | Elem::BF16 => count::<f32>(elem, bytes, min, max, &mut own),
+                _ => count::<f64>(elem, bytes, min, max, &mut own),
+            }
+        }
+        let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        for (t, o) in total.iter_mut().zip(&own) {
+            *t += o;
+        }
+    });
+}
+
+/// Counts a piece; the last of `counts` takes what is out of range.
+fn count<T: Real>(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64]) {
+    let mut block = [T::ZERO; PIECE];
+    let n = read(elem, bytes, &mut block);
+    let bins = counts.len() - 1;
+    let mut places = [0u32; PIECE];
+    // SAFETY: both have room for `n` elements.
+    unsafe { place::<T>(block.as_ptr(), n, min, max, bins, places.as_mut_ptr()) };
+    for &p in &places[..n] {
+        counts[(p as usize).min(bins)] += 1;
+    }
+}
+
+versions! {
+    /// The bin of each element, `bins` for what is in none.
+    ///
+    /// # Safety
+    /// `x` and `to` have `n` elements.
+    unsafe fn place[T: Real][T](x: *const T, n: usize, min: f64, max: f64, bins: usize, to: *mut u32) = place_body
+}
+
+#[inline(always)]
+unsafe fn place_body<T: Real>(x: *const T, n: usize, min: f64, max: f64, bins: usize, to: *mut u32) {
+    // Halves of the numbers, so that the width of the range cannot overflow.
+    let width = max * 0.5 - min * 0.5;
+    let scale = if width > 0.0 { bins as f64 / width } else { 0.0 };
+    let (flat, last) = (width <= 0.0, (bins - 1) as i32);
+    for i in 0..n {
+        // SAFETY: `i < n`.
+        unsafe {
+            let v = (*x.add(i)).to_f64();
+            let inside = (v >= min) & (v <= max);
+            let v = if inside { v } else { min };
+            let bin = ((v * 0.5 - min * 0.5) * scale) as i32;
+            let bin = if flat { bins as i32 / 2 } else { bin.min(last) };
+            *to.add(i) = if inside { bin as u32 } else { bins as u32 };
+        }
+    }
+}
