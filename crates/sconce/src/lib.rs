@@ -4,6 +4,7 @@ extern crate self as sconce;
 
 pub mod autograd;
 mod error;
+pub mod functional;
 pub mod io;
 pub mod nn;
 pub mod ops;
@@ -11,10 +12,6 @@ pub mod optim;
 pub mod prelude;
 mod random;
 pub mod select;
-pub mod functional;
-pub mod io;
-pub mod ops;
-mod random;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
