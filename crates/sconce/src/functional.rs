@@ -14,6 +14,7 @@ pub use crate::ops::loss::{
 pub use crate::ops::matmul::linear;
 pub use crate::ops::norm::{RunningStats, batch_norm, group_norm, layer_norm, rms_norm};
 pub use crate::ops::pool::{
-    AvgPool2dOptions, MaxPool2dOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_max_pool2d_with_indices,
-    avg_pool1d, avg_pool2d, max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool2d_with_indices,
+    AvgPool2dOptions, MaxPool2dOptions, adaptive_avg_pool1d, adaptive_avg_pool2d,
+    adaptive_max_pool2d_with_indices, avg_pool1d, avg_pool2d, max_pool1d, max_pool1d_with_indices,
+    max_pool2d, max_pool2d_with_indices,
 };

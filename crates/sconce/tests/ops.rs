@@ -84,6 +84,18 @@ fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
     }
 }
 
+/// Runs a check for every sample and reports all that fail.
+fn for_every_sample(check: impl Fn(&OpInfo, usize, &Sample)) {
+    let mut failed = Vec::new();
+    for (op, i, sample) in samples() {
+        let run = std::panic::AssertUnwindSafe(|| check(op, i, &sample));
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(format!("{} (sample {i})", op.name));
+        }
+    }
+    assert!(failed.is_empty(), "failed, with messages above: {}", failed.join(", "));
+}
+
 fn label(op: &OpInfo, i: usize, dtype: DType, place: Place) -> String {
     format!("{} (sample {i}, {dtype}, {place:?})", op.name)
 }
@@ -117,15 +129,16 @@ fn names_are_distinct() {
 
 #[test]
 fn layouts_do_not_matter() {
-    for (op, i, sample) in samples() {
+    for_every_sample(|op, i, sample| {
         for dtype in [DType::F32, DType::F64] {
             for place in PLACES {
                 let what = label(op, i, dtype, place);
-                let x = inputs(&sample, dtype).unwrap();
+                let x = inputs(sample, dtype).unwrap();
                 let x: Vec<Tensor> = x.iter().map(|t| placed(t, place).unwrap()).collect();
                 let dense: Vec<Tensor> = x.iter().map(|t| t.copy().unwrap()).collect();
-                let (y, grads) = run(&sample, &x).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let (expected, expected_grads) = run(&sample, &dense).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let (y, grads) = run(sample, &x).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let (expected, expected_grads) =
+                    run(sample, &dense).unwrap_or_else(|e| panic!("{what}: {e}"));
                 assert_close(&what, &y, &expected, tolerance(dtype));
                 for (k, (g, e)) in grads.iter().zip(&expected_grads).enumerate() {
                     assert_eq!(g.is_some(), e.is_some(), "{what}: gradient {k}");
@@ -135,33 +148,36 @@ fn layouts_do_not_matter() {
                 }
             }
         }
-    }
+    });
 }
 
 #[test]
 fn threads_do_not_matter() {
-    for (op, i, sample) in samples() {
+    for_every_sample(|op, i, sample| {
         let what = label(op, i, DType::F32, Place::Contiguous);
-        let x = inputs(&sample, DType::F32).unwrap();
+        let x = inputs(sample, DType::F32).unwrap();
         let mut results = Vec::new();
         for threads in [1, 3] {
             sconce_kernels::set_threads(threads);
-            let (y, grads) = run(&sample, &x).unwrap();
+            let (y, grads) = run(sample, &x).unwrap();
             results.push((list(&y), grads.iter().map(|g| g.as_ref().map(list)).collect::<Vec<_>>()));
         }
         sconce_kernels::set_threads(0);
-        assert!(format!("{:?}", results[0]) == format!("{:?}", results[1]), "{what}: threads change the result");
-    }
+        assert!(
+            format!("{:?}", results[0]) == format!("{:?}", results[1]),
+            "{what}: threads change the result"
+        );
+    });
 }
 
 #[test]
 fn in_place_equals_out_of_place() {
-    for (op, i, sample) in samples() {
-        let Some(inplace) = &sample.inplace else { continue };
+    for_every_sample(|op, i, sample| {
+        let Some(inplace) = &sample.inplace else { return };
         for dtype in [DType::F32, DType::F64] {
             for place in [Place::Contiguous, Place::Transposed, Place::Offset, Place::Strided] {
                 let what = label(op, i, dtype, place);
-                let mut x = inputs(&sample, dtype).unwrap();
+                let mut x = inputs(sample, dtype).unwrap();
                 let expected = (sample.call)(&x).unwrap();
                 x[0] = placed(&x[0], place).unwrap();
                 inplace(&x).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -169,8 +185,8 @@ fn in_place_equals_out_of_place() {
             }
         }
         // The gradient through a changed tensor is that of the function.
-        let x = inputs(&sample, DType::F64).unwrap();
-        let (_, expected) = run(&sample, &x).unwrap();
+        let x = inputs(sample, DType::F64).unwrap();
+        let (_, expected) = run(sample, &x).unwrap();
         let leaves: Vec<Tensor> = x.iter().map(|t| t.detach().requires_grad_(true).unwrap()).collect();
         let mut changed = leaves.clone();
         changed[0] = leaves[0].mul(1.0).unwrap();
@@ -186,48 +202,52 @@ fn in_place_equals_out_of_place() {
                 assert_close(&format!("{what}: gradient of the in-place form"), &found, expected, 1e-11);
             }
         }
-    }
+    });
 }
 
 #[test]
 fn derivatives_are_right() {
-    for (op, i, sample) in samples().filter(|(_, _, sample)| sample.differentiable) {
+    for_every_sample(|op, i, sample| {
+        if !sample.differentiable {
+            return;
+        }
         for place in [Place::Contiguous, Place::Transposed] {
             let what = label(op, i, DType::F64, place);
-            let x: Vec<Tensor> = inputs(&sample, DType::F64)
+            let x: Vec<Tensor> = inputs(sample, DType::F64)
                 .unwrap()
                 .iter()
                 .map(|t| placed(t, place).unwrap().detach().requires_grad_(true).unwrap())
                 .collect();
             gradcheck(&sample.call, &x, GradCheck::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
             if place == Place::Contiguous {
-                gradgradcheck(&sample.call, &x, GradCheck::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+                gradgradcheck(&sample.call, &x, GradCheck::default())
+                    .unwrap_or_else(|e| panic!("{what}: {e}"));
             }
         }
-    }
+    });
 }
 
 #[test]
 fn without_a_derivative_inputs_that_require_grad_are_refused() {
-    for (op, i, sample) in samples().filter(|(_, _, sample)| !sample.differentiable) {
-        let x: Vec<Tensor> = inputs(&sample, DType::F64)
-            .unwrap()
-            .iter()
-            .map(|t| t.requires_grad_(true).unwrap())
-            .collect();
+    for_every_sample(|op, i, sample| {
+        if sample.differentiable {
+            return;
+        }
+        let x: Vec<Tensor> =
+            inputs(sample, DType::F64).unwrap().iter().map(|t| t.requires_grad_(true).unwrap()).collect();
         if let Ok(y) = (sample.call)(&x) {
             let silent = y.dtype().is_floating_point() && !y.requires_grad();
             assert!(!silent, "{} (sample {i}) cuts the graph without a word", op.name);
         }
         no_grad(|| (sample.call)(&x)).unwrap_or_else(|e| panic!("{} (sample {i}): {e}", op.name));
-    }
+    });
 }
 
 #[test]
 fn half_types_follow_float32() {
-    for (op, i, sample) in samples() {
+    for_every_sample(|op, i, sample| {
         for (dtype, tolerance) in [(DType::F16, 0.02), (DType::BF16, 0.12)] {
-            let x = inputs(&sample, dtype).unwrap();
+            let x = inputs(sample, dtype).unwrap();
             let wide: Vec<Tensor> = x.iter().map(|t| t.to(DType::F32).unwrap()).collect();
             let what = label(op, i, dtype, Place::Contiguous);
             let y = no_grad(|| (sample.call)(&x)).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -237,19 +257,21 @@ fn half_types_follow_float32() {
                 assert_close(&what, &y.to(DType::F32).unwrap(), &expected, tolerance);
             }
         }
-    }
+    });
 }
 
 /// Other shapes than a sample was written for are computed or refused, never worse.
 #[test]
 fn empty_and_0d_inputs_do_not_panic() {
-    for (_, _, sample) in samples() {
+    for_every_sample(|_, _, sample| {
         for shape in [&[][..], &[0], &[2, 0, 4], &[0, 3, 4], &[2, 3, 0], &[1, 1, 1]] {
             let x: Vec<Tensor> = sample
                 .inputs
                 .iter()
                 .enumerate()
-                .map(|(i, (_, domain))| input(shape, *domain, i, DType::F64).unwrap().requires_grad_(true).unwrap())
+                .map(|(i, (_, domain))| {
+                    input(shape, *domain, i, DType::F64).unwrap().requires_grad_(true).unwrap()
+                })
                 .collect();
             if let Ok(y) = (sample.call)(&x)
                 && y.requires_grad()
@@ -258,7 +280,7 @@ fn empty_and_0d_inputs_do_not_panic() {
                 y.backward_with(Some(&cotangent), Default::default()).unwrap();
             }
         }
-    }
+    });
 }
 
 #[test]

@@ -106,8 +106,9 @@ fn check(
             let element = element(input, position)?;
             let x = element.item()?;
             let at = |x: f64| no_grad(|| element.fill_(x));
-            let (above, below) = (at(x + how.eps).and_then(|()| run()), at(x - how.eps).and_then(|()| run()));
-            let (above, below) = (above.and_then(|y| values(&y)), below.and_then(|y| values(&y)));
+            // The values are read at once: an output may be the very input that moves.
+            let values_at = |x: f64| at(x).and_then(|()| run()).and_then(|y| values(&y));
+            let (above, below) = (values_at(x + how.eps), values_at(x - how.eps));
             at(x)?;
             let numerical = slope(name, &above?, &below?, &weights)? / (2.0 * how.eps);
             let near = (analytic - numerical).abs() <= how.atol + how.rtol * numerical.abs();

@@ -259,7 +259,7 @@ pub trait ModuleExt: Module {
     ///
     /// let net = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
     /// net.apply(|_, module| match module.type_name() {
-    ///     "Linear" => init::zeros_(&module.get_parameter("bias")?),
+    ///     "Linear" => module.get_parameter("bias").and_then(|bias| init::zeros_(&bias)),
     ///     _ => Ok(()),
     /// })?;
     /// assert_eq!(net[0].bias.as_ref().unwrap().to_vec::<f32>()?, [0.0; 3]);

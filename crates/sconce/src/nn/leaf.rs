@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use super::module::{Leaf, LeafMut, Module};
+use super::module::{Leaf, LeafMut};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Result};
@@ -170,16 +170,16 @@ tensor_leaf!(Buffer, self => self.tensor);
 /// Implements `Module` for a leaf: it has no fields, and says what it is.
 macro_rules! leaves {
     ($($type:ty, $name:expr, $self:ident => $leaf:expr, $leaf_mut:expr;)*) => {
-        $(impl Module for $type {
-            fn fields<'a>(&'a self, _: &mut dyn FnMut(&str, &'a dyn Module)) {}
+        $(impl $crate::Module for $type {
+            fn fields<'a>(&'a self, _: &mut dyn FnMut(&str, &'a dyn $crate::Module)) {}
 
-            fn fields_mut<'a>(&'a mut self, _: &mut dyn FnMut(&str, &'a mut dyn Module)) {}
+            fn fields_mut<'a>(&'a mut self, _: &mut dyn FnMut(&str, &'a mut dyn $crate::Module)) {}
 
-            fn leaf(&$self) -> Option<Leaf<'_>> {
+            fn leaf(&$self) -> Option<$crate::nn::Leaf<'_>> {
                 Some($leaf)
             }
 
-            fn leaf_mut(&mut $self) -> Option<LeafMut<'_>> {
+            fn leaf_mut(&mut $self) -> Option<$crate::nn::LeafMut<'_>> {
                 $leaf_mut
             }
 
@@ -196,30 +196,18 @@ leaves! {
     Mode, "Mode", self => Leaf::Mode(*self), Some(LeafMut::Mode(self));
 }
 
+/// Implements `Module` for types that are settings: they are shown by their `Debug`.
 macro_rules! settings {
-    ($($type:ty),*) => {
-        $(leaves! {
-            $type, stringify!($type), self => Leaf::Setting(self), None;
+    ($($type:ty),* $(,)?) => {
+        $($crate::nn::leaf::leaves! {
+            $type, stringify!($type), self => $crate::nn::Leaf::Setting(self), None;
         })*
     };
 }
 
+#[rustfmt::skip]
 settings!(
-    bool,
-    char,
-    f32,
-    f64,
-    i8,
-    i16,
-    i32,
-    i64,
-    isize,
-    u8,
-    u16,
-    u32,
-    u64,
-    usize,
-    String,
-    &'static str,
-    crate::DType
+    bool, char, f32, f64, i8, i16, i32, i64, isize, u8, u16, u32, u64, usize, String, &'static str, DType,
 );
+
+pub(super) use {leaves, settings};

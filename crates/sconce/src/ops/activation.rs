@@ -49,10 +49,10 @@ fn clip<R: Real>(x: R, low: f64, high: f64) -> R {
     R::select(low.gt(x), low, R::select(x.gt(high), high, x))
 }
 
-/// g strictly between two bounds, 0 elsewhere.
+/// 0 from two bounds outwards, g elsewhere, also for NaN.
 #[inline(always)]
-fn between<R: Real>(g: R, x: R, low: f64, high: f64) -> R {
-    g.masked(x.gt(x.constant(low))).masked(x.constant(high).gt(x))
+fn within<R: Real>(g: R, x: R, low: f64, high: f64) -> R {
+    g.unless(x.constant(low).ge(x)).unless(x.ge(x.constant(high)))
 }
 
 unary! {
@@ -149,7 +149,7 @@ unary! {
     relu6 Relu6, relu6_ () {
         forward: |x| clip(x, 0.0, 6.0),
         int: |x| x.clamp(0, 6),
-        backward: |g, x, y| between(g, x, 0.0, 6.0),
+        backward: |g, x, y| within(g, x, 0.0, 6.0),
         saves: INPUTS,
         domain: (-3.0, 9.0),
     }
@@ -157,7 +157,7 @@ unary! {
     /// x clipped to [`min_val`, `max_val`]; the gradient at both is 0. PyTorch's defaults are −1 and 1.
     hardtanh Hardtanh, hardtanh_ (min_val: f64 = -1.0, max_val: f64 = 1.5) {
         forward: |x| clip(x, min_val, max_val),
-        backward: |g, x, y| between(g, x, min_val, max_val),
+        backward: |g, x, y| within(g, x, min_val, max_val),
         saves: INPUTS,
         domain: (-3.0, 3.0),
     }
@@ -165,7 +165,7 @@ unary! {
     /// x / 6 + 1 / 2, clipped to [0, 1].
     hardsigmoid Hardsigmoid, hardsigmoid_ () {
         forward: |x| clip(x + 3.0, 0.0, 6.0) / 6.0,
-        backward: |g, x, y| between(g / 6.0, x, -3.0, 3.0),
+        backward: |g, x, y| (g / 6.0).masked(x.gt(x.constant(-3.0))).masked(x.constant(3.0).gt(x)),
         saves: INPUTS,
         domain: (-5.0, 5.0),
     }
@@ -174,8 +174,8 @@ unary! {
     hardswish Hardswish, hardswish_ () {
         forward: |x| x * clip(x + 3.0, 0.0, 6.0) / 6.0,
         backward: |g, x, y| {
-            let inside = g * (x / 3.0 + 0.5);
-            R::select(x.ge(x.constant(3.0)), g, inside.masked(x.gt(x.constant(-3.0))))
+            let inside = R::select(x.ge(x.constant(3.0)), g, g * (x / 3.0 + 0.5));
+            R::select(x.equal(x), inside, g).unless(x.constant(-3.0).ge(x))
         },
         saves: INPUTS,
         domain: (-5.0, 5.0),

@@ -31,11 +31,6 @@ impl Axes {
         Ok(Self { reduced: seen, keepdim: asked.keeps() })
     }
 
-    /// One dimension, of a tensor of `rank` dimensions.
-    pub(crate) fn one(dim: usize, rank: usize, keepdim: bool) -> Self {
-        Self { reduced: (0..rank).map(|d| d == dim).collect(), keepdim }
-    }
-
     /// The same with the reduced dimensions kept.
     pub(crate) fn kept(&self) -> Self {
         Self { keepdim: true, ..self.clone() }

@@ -377,8 +377,8 @@ binary! {
         forward: |x, y| R::select(x.gt(y), x, R::select(y.ge(x), y, x + y)),
         int: |x, y| x.max(y),
         bool: true,
-        grad_x: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
-        grad_y: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_x: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(y.gt(x)), BOTH,
+        grad_y: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(x.gt(y)), BOTH,
         domain: (-3.0, 3.0),
     }
 
@@ -387,8 +387,8 @@ binary! {
         forward: |x, y| R::select(y.gt(x), x, R::select(x.ge(y), y, x + y)),
         int: |x, y| x.min(y),
         bool: true,
-        grad_x: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
-        grad_y: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_x: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(x.gt(y)), BOTH,
+        grad_y: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(y.gt(x)), BOTH,
         domain: (-3.0, 3.0),
     }
 }

@@ -58,7 +58,10 @@ impl Default for ConvTranspose2dOptions {
 
 /// The convolution of an input with a weight, and a bias if there is a third input.
 #[derive(Debug)]
-struct Convolution(Conv2d);
+struct Convolution {
+    geometry: Conv2d,
+    bias: bool,
+}
 
 /// The input's gradient, from the output's and the weight.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ impl Op for Convolution {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        layers::conv2d("conv2d", &self.0, x[0], x[1], x.get(2).copied())
+        layers::conv2d("conv2d", &self.geometry, x[0], x[1], x.get(2).copied())
     }
 
     fn saves(&self, needs: &[bool]) -> Saves {
@@ -87,12 +90,21 @@ impl Op for Convolution {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let input =
-            if saved.needs(0) { Some(apply(BackwardInput(self.0), &[grad, &saved.input(1)?])?) } else { None };
-        let weight =
-            if saved.needs(1) { Some(apply(BackwardWeight(self.0), &[grad, &saved.input(0)?])?) } else { None };
-        let bias = if saved.needs(2) { Some(grad.sum([0, 2, 3])?) } else { None };
-        Ok(smallvec![input, weight, bias])
+        let input = if saved.needs(0) {
+            Some(apply(BackwardInput(self.geometry), &[grad, &saved.input(1)?])?)
+        } else {
+            None
+        };
+        let weight = if saved.needs(1) {
+            Some(apply(BackwardWeight(self.geometry), &[grad, &saved.input(0)?])?)
+        } else {
+            None
+        };
+        let mut grads: Grads = smallvec![input, weight];
+        if self.bias {
+            grads.push(if saved.needs(2) { Some(grad.sum([0, 2, 3])?) } else { None });
+        }
+        Ok(grads)
     }
 }
 
@@ -110,10 +122,16 @@ impl Op for BackwardInput {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let output =
-            if saved.needs(0) { Some(apply(Convolution(self.0), &[grad, &saved.input(1)?])?) } else { None };
-        let weight =
-            if saved.needs(1) { Some(apply(BackwardWeight(self.0), &[&saved.input(0)?, grad])?) } else { None };
+        let output = if saved.needs(0) {
+            Some(apply(Convolution { geometry: self.0, bias: false }, &[grad, &saved.input(1)?])?)
+        } else {
+            None
+        };
+        let weight = if saved.needs(1) {
+            Some(apply(BackwardWeight(self.0), &[&saved.input(0)?, grad])?)
+        } else {
+            None
+        };
         Ok(smallvec![output, weight])
     }
 }
@@ -132,10 +150,16 @@ impl Op for BackwardWeight {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let output =
-            if saved.needs(0) { Some(apply(Convolution(self.0), &[&saved.input(1)?, grad])?) } else { None };
-        let input =
-            if saved.needs(1) { Some(apply(BackwardInput(self.0), &[&saved.input(0)?, grad])?) } else { None };
+        let output = if saved.needs(0) {
+            Some(apply(Convolution { geometry: self.0, bias: false }, &[&saved.input(1)?, grad])?)
+        } else {
+            None
+        };
+        let input = if saved.needs(1) {
+            Some(apply(BackwardInput(self.0), &[&saved.input(0)?, grad])?)
+        } else {
+            None
+        };
         Ok(smallvec![output, input])
     }
 }
@@ -208,7 +232,12 @@ pub(super) fn batched(x: &Tensor, rank: usize, f: impl FnOnce(&Tensor) -> Result
 /// assert_eq!(y.select(2, 2)?.select(2, 2)?.to_vec::<f32>()?, [18.0; 3]);
 /// # Ok::<(), sconce::Error>(())
 /// ```
-pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv2dOptions) -> Result<Tensor> {
+pub fn conv2d(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: Conv2dOptions,
+) -> Result<Tensor> {
     const OP: &str = "conv2d";
     let Conv2dOptions { stride, padding, dilation, groups } = options;
     check(OP, input, weight, bias, [stride, dilation], groups)?;
@@ -241,8 +270,8 @@ pub fn conv2d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: C
             )));
         }
         match bias {
-            Some(bias) => apply(Convolution(geometry), &[x, weight, bias]),
-            None => apply(Convolution(geometry), &[x, weight]),
+            Some(bias) => apply(Convolution { geometry, bias: true }, &[x, weight, bias]),
+            None => apply(Convolution { geometry, bias: false }, &[x, weight]),
         }
     })
 }
@@ -278,14 +307,19 @@ pub fn conv_transpose2d(
     batched(input, 4, |x| {
         let (s, w) = (x.shape(), weight.shape());
         let channels = w[1] * groups;
-        let fits = s[1] == w[0] && w[0] % groups == 0 && w[0] > 0 && bias.is_none_or(|b| b.shape() == [channels]);
+        let fits =
+            s[1] == w[0] && w[0] % groups == 0 && w[0] > 0 && bias.is_none_or(|b| b.shape() == [channels]);
         if !fits {
             return Err(misfit(OP, input, weight, bias, groups));
         }
         let size = |i: usize| {
             let reach = s[2 + i].checked_sub(1)?.checked_mul(stride[i])?;
             let kernel = w[2 + i].checked_sub(1)?.checked_mul(dilation[i])?;
-            reach.checked_add(kernel)?.checked_add(output_padding[i])?.checked_add(1)?.checked_sub(padding[i].checked_mul(2)?)
+            reach
+                .checked_add(kernel)?
+                .checked_add(output_padding[i])?
+                .checked_add(1)?
+                .checked_sub(padding[i].checked_mul(2)?)
         };
         let (Some(h), Some(width)) = (size(0), size(1)) else {
             return Err(Error::shape(format!(
@@ -346,7 +380,12 @@ impl Default for Conv1dOptions {
 /// assert_eq!(conv1d(&x, &weight, None, Default::default())?.to_vec::<f32>()?, [1.0, 2.0]);
 /// # Ok::<(), sconce::Error>(())
 /// ```
-pub fn conv1d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: Conv1dOptions) -> Result<Tensor> {
+pub fn conv1d(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: Conv1dOptions,
+) -> Result<Tensor> {
     if !matches!(input.dim(), 2 | 3) || weight.dim() != 3 {
         return Err(Error::shape(format!(
             "conv1d: needs an input [N, C, L] or [C, L] and a weight of 3 dimensions, found {:?} and {:?}",
@@ -360,7 +399,9 @@ pub fn conv1d(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, options: C
         dilation: [1, options.dilation],
         groups: options.groups,
     };
-    conv2d(&input.unsqueeze(-2)?, &weight.unsqueeze(-2)?, bias, wide).map_err(|e| e.context("conv1d"))?.squeeze(-2)
+    conv2d(&input.unsqueeze(-2)?, &weight.unsqueeze(-2)?, bias, wide)
+        .map_err(|e| e.context("conv1d"))?
+        .squeeze(-2)
 }
 
 const D: (f64, f64) = (-1.0, 1.0);
@@ -375,7 +416,8 @@ pub(crate) static CONVOLUTIONS: &[OpInfo] = &[
                     conv2d(&x[0], &x[1], Some(&x[2]), Conv2dOptions::default())
                 }),
                 Sample::new(&[(&[4, 5, 4], D), (&[4, 2, 3, 1], D)], |x| {
-                    let options = Conv2dOptions { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2 };
+                    let options =
+                        Conv2dOptions { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2 };
                     conv2d(&x[0], &x[1], None, options)
                 }),
             ]

@@ -534,7 +534,8 @@ pub(crate) static LOSSES: &[OpInfo] = &[
         name: "binary_cross_entropy_with_logits",
         samples: || {
             vec![pair(|x, y| {
-                binary_cross_entropy_with_logits(x, y, None, Some(&y.detach()), Reduction::Mean)
+                let weight = class_weights(x)?;
+                binary_cross_entropy_with_logits(x, y, Some(&weight), Some(&weight), Reduction::Mean)
             })]
         },
     },

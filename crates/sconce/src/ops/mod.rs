@@ -10,6 +10,7 @@ pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
 pub(crate) mod index;
+mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
@@ -17,8 +18,10 @@ pub(crate) mod norm;
 mod operators;
 pub(crate) mod pool;
 pub(crate) mod real;
+mod rearrange;
 pub(crate) mod reduce;
 pub mod registry;
+mod scan;
 pub(crate) mod softmax;
 mod special;
 pub(crate) mod unary;
@@ -37,7 +40,13 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     reduce::REDUCTIONS,
     moments::MOMENTS,
     matmul::PRODUCTS,
-    index::INDEXING,
+    index::GATHERS,
+    index::SLICES,
+    index::MASKS,
+    index::EMBEDDINGS,
+    join::JOINS,
+    rearrange::REARRANGEMENTS,
+    scan::SCANS,
     softmax::SOFTMAXES,
     loss::LOSSES,
     conv::CONVOLUTIONS,

@@ -148,10 +148,23 @@ impl Op for BatchNorm {
             let over: Vec<usize> = (0..rank).filter(|&d| d != 1).collect();
             let stats = (!self.training).then_some((&mean, &scale));
             let weight = weight.as_ref().map(along).transpose()?;
-            Recorded { over: &over, params: &over, eps: self.eps, stats }.grads(&x, grad, weight.as_ref(), wanted)?
+            Recorded { over: &over, params: &over, eps: self.eps, stats }.grads(
+                &x,
+                grad,
+                weight.as_ref(),
+                wanted,
+            )?
         } else {
             let stats = (&self.mean, &self.scale);
-            layers::batch_norm_backward("batch_norm", &x, grad, stats, weight.as_ref(), self.training, wanted)?
+            layers::batch_norm_backward(
+                "batch_norm",
+                &x,
+                grad,
+                stats,
+                weight.as_ref(),
+                self.training,
+                wanted,
+            )?
         };
         Ok(self.parameters.grads(grads))
     }
@@ -201,12 +214,20 @@ pub fn batch_norm(
         return Err(Error::shape(format!("{OP}: needs [N, C, …], found shape {:?}", input.shape())));
     }
     let channels = input.shape()[1];
-    let all = [("weight", weight), ("bias", bias), ("running mean", running.map(|r| r.mean)), ("running variance", running.map(|r| r.var))];
+    let all = [
+        ("weight", weight),
+        ("bias", bias),
+        ("running mean", running.map(|r| r.mean)),
+        ("running variance", running.map(|r| r.var)),
+    ];
     for (name, t) in all {
         if let Some(t) = t
             && t.shape() != [channels]
         {
-            return Err(Error::shape(format!("{OP}: {channels} channels, but {name} of shape {:?}", t.shape())));
+            return Err(Error::shape(format!(
+                "{OP}: {channels} channels, but {name} of shape {:?}",
+                t.shape()
+            )));
         }
     }
     let count = input.numel() / channels.max(1);
@@ -275,18 +296,38 @@ impl Op for LayerNorm {
         let wanted = self.parameters.wanted(saved);
         let grads = if is_grad_enabled() {
             let mut size = 1;
-            let rows = x.shape().iter().rev().take_while(|&&n| (size < self.cols).then(|| size *= n).is_some()).count();
+            let rows = x
+                .shape()
+                .iter()
+                .rev()
+                .take_while(|&&n| (size < self.cols).then(|| size *= n).is_some())
+                .count();
             let rows = x.dim() - rows;
             let (over, params): (Vec<usize>, Vec<usize>) = ((rows..x.dim()).collect(), (0..rows).collect());
-            Recorded { over: &over, params: &params, eps: self.eps, stats: None }
-                .grads(&x, grad, weight.as_ref(), wanted)?
+            Recorded { over: &over, params: &params, eps: self.eps, stats: None }.grads(
+                &x,
+                grad,
+                weight.as_ref(),
+                wanted,
+            )?
         } else {
             let (mean, rstd) =
                 self.stats.get().ok_or_else(|| Error::autograd("layer_norm: backward before forward"))?;
             let stats = (mean, rstd);
-            let [x, of_weight, of_bias] =
-                layers::layer_norm_backward("layer_norm", &x, grad, self.cols, stats, weight.as_ref(), wanted)?;
-            [x, self.like_parameter(of_weight, saved, self.parameters.weight())?, self.like_parameter(of_bias, saved, self.parameters.bias())?]
+            let [x, of_weight, of_bias] = layers::layer_norm_backward(
+                "layer_norm",
+                &x,
+                grad,
+                self.cols,
+                stats,
+                weight.as_ref(),
+                wanted,
+            )?;
+            [
+                x,
+                self.like_parameter(of_weight, saved, self.parameters.weight())?,
+                self.like_parameter(of_bias, saved, self.parameters.bias())?,
+            ]
         };
         Ok(self.parameters.grads(grads))
     }
@@ -294,7 +335,12 @@ impl Op for LayerNorm {
 
 impl LayerNorm {
     /// A vector in the shape of the parameter that it is the gradient of.
-    fn like_parameter(&self, grad: Option<Tensor>, saved: &Saved<'_>, input: Option<usize>) -> Result<Option<Tensor>> {
+    fn like_parameter(
+        &self,
+        grad: Option<Tensor>,
+        saved: &Saved<'_>,
+        input: Option<usize>,
+    ) -> Result<Option<Tensor>> {
         match (grad, input) {
             (Some(grad), Some(i)) => grad.reshape(saved.shape(i)?.as_slice()).map(Some),
             _ => Ok(None),
@@ -325,7 +371,11 @@ pub fn layer_norm(
     const OP: &str = "layer_norm";
     float_dtype(OP, input)?;
     let fits = |t: Option<&Tensor>| t.is_none_or(|t| t.shape() == normalized_shape);
-    if normalized_shape.is_empty() || !input.shape().ends_with(normalized_shape) || !fits(weight) || !fits(bias) {
+    if normalized_shape.is_empty()
+        || !input.shape().ends_with(normalized_shape)
+        || !fits(weight)
+        || !fits(bias)
+    {
         return Err(Error::shape(format!(
             "{OP}: normalized_shape {normalized_shape:?} does not fit input {:?}, weight {:?} and bias {:?}",
             input.shape(),
@@ -378,7 +428,8 @@ pub fn group_norm(
         return input.copy();
     }
     let groups = input.reshape([input.shape()[0] * num_groups, size])?;
-    let mut y = layer_norm(&groups, &[size], None, None, eps).map_err(|e| e.context(OP))?.reshape(input.shape())?;
+    let mut y =
+        layer_norm(&groups, &[size], None, None, eps).map_err(|e| e.context(OP))?.reshape(input.shape())?;
     if let Some(weight) = weight {
         y = y.mul(&along_channels(weight, input.dim())?)?;
     }

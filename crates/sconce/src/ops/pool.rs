@@ -78,7 +78,10 @@ fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, 
     let MaxPool2dOptions { kernel_size, stride, padding, dilation, ceil_mode } = options;
     let rank = x.dim();
     if !matches!(rank, 3 | 4) || x.shape()[rank - 3..].contains(&0) {
-        return Err(Error::shape(format!("{op}: needs [N, C, H, W] or [C, H, W], found shape {:?}", x.shape())));
+        return Err(Error::shape(format!(
+            "{op}: needs [N, C, H, W] or [C, H, W], found shape {:?}",
+            x.shape()
+        )));
     }
     let zero = [kernel_size, stride, dilation].iter().flatten().any(|&n| n == 0);
     if zero || (0..2).any(|i| padding[i] > kernel_size[i] / 2) {
@@ -145,7 +148,8 @@ impl Op for MaxPool2d {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let indices = self.indices.get().ok_or_else(|| Error::autograd("max_pool2d: backward before forward"))?;
+        let indices =
+            self.indices.get().ok_or_else(|| Error::autograd("max_pool2d: backward before forward"))?;
         let op = MaxPool2dBackward { pool: self.pool, indices: indices.clone(), shape: saved.shape(0)? };
         Ok(smallvec![Some(apply(op, &[grad])?)])
     }
@@ -250,7 +254,8 @@ impl Op for AvgPool2d {
 /// # Ok::<(), sconce::Error>(())
 /// ```
 pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
-    let AvgPool2dOptions { kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override } = options;
+    let AvgPool2dOptions { kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override } =
+        options;
     let windows = MaxPool2dOptions { kernel_size, stride, padding, dilation: [1, 1], ceil_mode };
     let (pool, shape) = geometry("avg_pool2d", input, windows)?;
     let divisor = match divisor_override {
@@ -259,7 +264,10 @@ pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
         None if count_include_pad => Divisor::Padded,
         None => Divisor::Inside,
     };
-    apply(AvgPool2d { pool, divisor, shapes: [Dims::from_slice(input.shape()), shape], backward: false }, &[input])
+    apply(
+        AvgPool2d { pool, divisor, shapes: [Dims::from_slice(input.shape()), shape], backward: false },
+        &[input],
+    )
 }
 
 /// The averages of as many nearly equal windows as the output is to have rows and columns.
@@ -280,7 +288,10 @@ pub fn adaptive_avg_pool2d(input: &Tensor, output_size: [usize; 2]) -> Result<Te
     let dtype = float_dtype(OP, input)?;
     let rank = input.dim();
     if !matches!(rank, 3 | 4) || input.shape()[rank - 3..].contains(&0) {
-        return Err(Error::shape(format!("{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}", input.shape())));
+        return Err(Error::shape(format!(
+            "{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}",
+            input.shape()
+        )));
     }
     let (h, w) = (input.shape()[rank - 2], input.shape()[rank - 1]);
     let [oh, ow] = output_size;
@@ -324,8 +335,8 @@ pub fn max_pool1d_with_indices(
         dilation: [1, dilation],
         ceil_mode,
     };
-    let (values, indices) =
-        max_pool2d_with_indices(&plane("max_pool1d", input)?, windows).map_err(|e| e.context("max_pool1d"))?;
+    let (values, indices) = max_pool2d_with_indices(&plane("max_pool1d", input)?, windows)
+        .map_err(|e| e.context("max_pool1d"))?;
     Ok((values.squeeze(-2)?, indices.squeeze(-2)?))
 }
 
@@ -397,7 +408,10 @@ pub fn adaptive_max_pool2d_with_indices(input: &Tensor, output_size: [usize; 2])
     float_dtype(OP, input)?;
     let rank = input.dim();
     if !matches!(rank, 3 | 4) || input.shape()[rank - 3..].contains(&0) {
-        return Err(Error::shape(format!("{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}", input.shape())));
+        return Err(Error::shape(format!(
+            "{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}",
+            input.shape()
+        )));
     }
     let indices = crate::no_grad(|| greatest_of_windows(input, output_size))?;
     let values = batched(input, 4, |x| {

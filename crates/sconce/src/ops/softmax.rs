@@ -8,9 +8,9 @@ use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
+use crate::tensor::Tensor;
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::sizes::keepdim;
-use crate::tensor::Tensor;
 
 #[derive(Debug)]
 struct Softmax {
@@ -40,7 +40,13 @@ impl Op for Softmax {
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let y = saved.output()?;
         if !is_grad_enabled() {
-            return Ok(smallvec![Some(layers::softmax_backward(self.name(), self.kind(), &y, grad, self.dim)?)]);
+            return Ok(smallvec![Some(layers::softmax_backward(
+                self.name(),
+                self.kind(),
+                &y,
+                grad,
+                self.dim
+            )?)]);
         }
         let dim = keepdim(self.dim);
         let gradient = if self.log {

@@ -173,14 +173,14 @@ fn polygamma(n: u32, x: f64) -> f64 {
         return digamma(x);
     }
     let factorial = libm::tgamma(f64::from(n) + 1.0);
-    let sign = if n % 2 == 0 { -1.0 } else { 1.0 };
+    let sign = if n.is_multiple_of(2) { -1.0 } else { 1.0 };
     sign * factorial * zeta(n + 1, x)
 }
 
 /// Hurwitz' zeta function Σ (x + k)⁻ˢ for an integer s > 1, by Euler and Maclaurin.
 fn zeta(s: u32, x: f64) -> f64 {
     if x <= 0.0 && x == x.floor() {
-        return if s % 2 == 0 { f64::INFINITY } else { f64::NAN };
+        return if s.is_multiple_of(2) { f64::INFINITY } else { f64::NAN };
     }
     let power = |x: f64| x.powi(-(s.min(i32::MAX as u32) as i32));
     let (s, mut x, mut sum) = (f64::from(s), x, 0.0);

@@ -396,7 +396,7 @@ unary! {
     relu Relu, relu_ () {
         forward: |x| R::select(x.constant(0.0).ge(x), x.constant(0.0), x),
         int: |x| x.max(0),
-        backward: |g, x, y| g.masked(y.gt(y.constant(0.0))),
+        backward: |g, x, y| g.unless(y.constant(0.0).ge(y)),
         saves: OUTPUT,
         domain: (-3.0, 3.0),
     }

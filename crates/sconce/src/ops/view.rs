@@ -11,7 +11,7 @@ use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 /// Makes a view and records how its gradient flows back.
-fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
+pub(super) fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
     let mut view = x.view_with(layout);
     if x.requires_grad() {
         if is_grad_enabled() {

@@ -46,7 +46,11 @@ macro_rules! with_float {
 /// The sizes around a dimension: of the ones before it, its own, of the ones after it.
 fn around(shape: &[usize], dim: usize) -> (usize, usize, usize) {
     let size = |range: &[usize]| range.iter().product();
-    (size(&shape[..dim.min(shape.len())]), shape.get(dim).copied().unwrap_or(1), size(shape.get(dim + 1..).unwrap_or(&[])))
+    (
+        size(&shape[..dim.min(shape.len())]),
+        shape.get(dim).copied().unwrap_or(1),
+        size(shape.get(dim + 1..).unwrap_or(&[])),
+    )
 }
 
 /// Softmax, or its logarithm, along a dimension.
@@ -66,7 +70,13 @@ pub(crate) fn softmax(op: &str, kind: SoftmaxKind, x: &Tensor, dim: usize) -> Re
 }
 
 /// The gradient of [`softmax`]'s input, from its output.
-pub(crate) fn softmax_backward(op: &str, kind: SoftmaxKind, y: &Tensor, grad: &Tensor, dim: usize) -> Result<Tensor> {
+pub(crate) fn softmax_backward(
+    op: &str,
+    kind: SoftmaxKind,
+    y: &Tensor,
+    grad: &Tensor,
+    dim: usize,
+) -> Result<Tensor> {
     assert_eq!(y.shape(), grad.shape(), "a gradient has its output's shape");
     let dtype = wide(y.dtype());
     let (y_dense, grad) = (dense(y, dtype)?, dense(grad, dtype)?);
@@ -86,14 +96,26 @@ pub(crate) fn softmax_backward(op: &str, kind: SoftmaxKind, y: &Tensor, grad: &T
 fn check_conv(c: &Conv2d, input: usize, weight: usize, output: usize) {
     let (rows, cols) = c.output().expect("checked by the caller");
     let steps = [c.stride.0, c.stride.1, c.dilation.0, c.dilation.1];
-    assert!(c.groups > 0 && c.c_in % c.groups == 0 && c.c_out % c.groups == 0 && !steps.contains(&0), "groups, steps");
+    assert!(
+        c.groups > 0
+            && c.c_in.is_multiple_of(c.groups)
+            && c.c_out.is_multiple_of(c.groups)
+            && !steps.contains(&0),
+        "groups, steps"
+    );
     assert_eq!(input, c.n * c.c_in * c.h * c.w, "input of a convolution");
     assert_eq!(weight, c.c_out * (c.c_in / c.groups) * c.kernel.0 * c.kernel.1, "weight of a convolution");
     assert_eq!(output, c.n * c.c_out * rows * cols, "output of a convolution");
 }
 
 /// A convolution.
-pub(crate) fn conv2d(op: &str, c: &Conv2d, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub(crate) fn conv2d(
+    op: &str,
+    c: &Conv2d,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor> {
     let dtype = wide(x.dtype());
     let (rows, cols) = c.output().expect("checked by the caller");
     let out = Fresh::new(op, &[c.n, c.c_out, rows, cols], dtype)?;
@@ -152,7 +174,10 @@ pub(crate) fn max_pool2d(op: &str, p: &Pool2d, x: &Tensor, shape: &[usize]) -> R
     check_pool(p);
     let dtype = wide(x.dtype());
     let (out, indices) = (Fresh::new(op, shape, dtype)?, Fresh::new(op, shape, DType::I64)?);
-    assert!(x.numel() == p.planes * p.h * p.w && shape.iter().product::<usize>() == p.planes * p.oh * p.ow, "planes");
+    assert!(
+        x.numel() == p.planes * p.h * p.w && shape.iter().product::<usize>() == p.planes * p.oh * p.ow,
+        "planes"
+    );
     let input = dense(x, dtype)?;
     let _locks = lock(op, &[&input], None)?;
     // SAFETY: the arrays have the sizes checked above; the input is locked, the outputs are new.
@@ -176,7 +201,10 @@ pub(crate) fn max_pool2d_backward(
     let out = Fresh::new(op, shape, dtype)?;
     let (g, indices) = (dense(grad, dtype)?, dense(indices, DType::I64)?);
     let sizes = (p.planes * p.oh * p.ow, p.planes * p.h * p.w);
-    assert!(g.numel() == sizes.0 && indices.numel() == sizes.0 && shape.iter().product::<usize>() == sizes.1, "planes");
+    assert!(
+        g.numel() == sizes.0 && indices.numel() == sizes.0 && shape.iter().product::<usize>() == sizes.1,
+        "planes"
+    );
     let plane = p.h * p.w;
     let inside = indices.with_slice(|i: &[i64]| i.iter().all(|&i| (0..plane as i64).contains(&i)))?;
     assert!(inside, "indices of a pooling lie in its planes");

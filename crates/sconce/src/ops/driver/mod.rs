@@ -6,7 +6,7 @@ pub(crate) mod layers;
 mod matmul;
 mod reduce;
 
-pub(crate) use build::{build, build_bytes, with_bytes};
+pub(crate) use build::{build, build_bytes, cat, with_bytes};
 pub(crate) use matmul::{biased, matmul};
 pub(crate) use reduce::reduce;
 
