@@ -47,7 +47,7 @@ impl Tensor {
     /// ```
     pub fn zeros(shape: impl Sizes, dtype: DType) -> Result<Self> {
         let layout = Layout::contiguous(&shape_of("zeros", &shape)?)?;
-        let storage = Storage::zeroed("zeros", layout.numel() * dtype.size())?;
+        let storage = Storage::try_zeroed("zeros", layout.numel() * dtype.size())?;
         Ok(Self::new(storage, layout, dtype))
     }
 

@@ -5,7 +5,7 @@
 //! Any number of tensors, on any threads, may point into one [`Storage`]. The bytes are only touched
 //!
 //! - through a [`ReadGuard`] (any number at a time) or a [`WriteGuard`] (alone), which never leave this crate, or
-//! - while the storage is not shared yet: a fresh output that its maker still holds alone.
+//! - while the storage is not shared yet: a fresh output that its maker still holds alone ([`Storage::bytes_mut`]).
 //!
 //! A guard is waited for at most the [`patience`](memory::patience) of the process, 10 seconds unless set; then the
 //! operation fails with [`ErrorKind::Busy`]: a conflict that lasts that long is a data race in the program, and an error
@@ -96,14 +96,14 @@ impl Drop for Allocation {
 
 impl Storage {
     /// Memory for `len` bytes, all zero. An error that names the operation if there is not that much.
-    pub(crate) fn zeroed(op: &str, len: usize) -> Result<Self> {
+    pub(crate) fn try_zeroed(op: &str, len: usize) -> Result<Self> {
         if len <= INLINE {
             return Ok(Self::inline(len));
         }
         Self::heap(op, len, Allocation::new(len, true))
     }
 
-    /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::zeroed`].
+    /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::try_zeroed`].
     ///
     /// The bytes may be uninitialised: the caller must write all of them before anything reads one.
     pub(crate) fn uninit(op: &str, len: usize) -> Result<Self> {
@@ -200,6 +200,14 @@ impl Storage {
             Err(_) => wait(op, "writing", || self.0.lock.try_write().map_err(drop_guard))?,
         };
         Ok(WriteGuard { block: &self.0, _guard: guard })
+    }
+
+    /// All bytes of a storage made by [`Storage::try_zeroed`] that nobody else holds yet.
+    pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
+        // First, because it ends every borrow of the block that an address was taken from.
+        Arc::get_mut(&mut self.0)?;
+        // SAFETY: this is the only handle, borrowed exclusively, and the bytes are initialised.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.len()) })
     }
 
     /// A new storage with a copy of these bytes, changed by `edit` before anybody else sees them.
