@@ -16,9 +16,9 @@ mod norm;
 mod optim;
 mod par;
 mod plan;
-pub mod rng;
 mod pool;
 mod reduce;
+pub mod rng;
 mod softmax;
 mod stats;
 

@@ -331,7 +331,7 @@ unsafe fn slab<T: Compute, const N: usize>(
                 filled[k] = constant;
                 let rect = if constant { Rect { rows: 1, cols: most, row: 0, col: 0 } } else { rect(k + 1) };
                 // SAFETY: the rectangle is part of the caller's view; it has at most `BLOCK` elements.
-                unsafe { load(in_blocks[k].ptr(), p, op.elem, rect) };
+                unsafe { load(args[k].cast_mut(), p, op.elem, rect) };
             }
             let p = place(0, out, job.out);
             let in_memory = out_direct && adjacent(0);

@@ -4,16 +4,23 @@ extern crate self as sconce;
 
 pub mod autograd;
 mod error;
-pub mod ops;
-mod random;
+pub mod functional;
 pub mod io;
+pub mod nn;
+pub mod ops;
+pub mod optim;
+pub mod prelude;
+mod random;
+pub mod select;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
 pub use error::{Context, Error, ErrorKind, Result};
+pub use nn::Module;
 pub use random::{fork_rng, get_rng_state, initial_seed, manual_seed, set_rng_state};
+pub use sconce_derive::Module;
 pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
-pub use tensor::sizes::{DimsArg, Sizes};
+pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
 pub use tensor::{Dims, Tensor, memory};

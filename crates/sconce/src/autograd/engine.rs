@@ -18,6 +18,9 @@ pub struct Backward {
     /// implies it. Default: false.
     pub retain_graph: bool,
     /// Records the backward pass itself, so that gradients can be differentiated. Default: false.
+    ///
+    /// As in PyTorch, a `.grad` that was recorded keeps its leaf alive, and the leaf the `.grad`, until
+    /// [`zero_grad`](crate::Tensor::zero_grad): prefer [`grad`](super::grad), which touches no `.grad`.
     pub create_graph: bool,
 }
 
@@ -226,6 +229,8 @@ impl Pass {
         let edges = node.edges();
         let needs: SmallVec<[bool; 4]> =
             edges.iter().map(|e| self.stop_of(e).is_some_and(|i| self.stops[i].wanted)).collect();
+        // Nothing behind it is wanted: its gradient was, and its graph is still good for another pass.
+        let retain = retain || !needs.contains(&true);
         let mut inputs = if needs.contains(&true) && grads.iter().any(Option::is_some) {
             node.backward(node, grads, &needs).context(|| format!("backward of {}", node.name()))?
         } else {
@@ -317,21 +322,26 @@ fn run_leaf_hooks(leaf: &Tensor, grad: Tensor) -> Result<Tensor> {
 
 /// Adds a gradient to a leaf's `.grad`, or becomes it.
 fn accumulate_leaf(leaf: &Tensor, grad: Tensor, create_graph: bool) -> Result<()> {
-    let old = leaf.auto().grad.take();
-    let new = match old {
-        None if create_graph => grad,
-        // Another holder of the memory must not see later additions.
-        None if grad.is_unique() && grad.is_contiguous() => grad,
-        None => grad.detach().copy()?,
-        Some(old) if create_graph => old.add(&grad)?,
-        Some(old) => {
-            let sum = old.add_(&grad);
-            leaf.auto().grad = Some(old);
-            return sum;
+    let mut old = leaf.auto().grad.clone();
+    loop {
+        let new = match &old {
+            None if create_graph => grad.clone(),
+            // Another holder of the memory must not see later additions.
+            None if grad.is_unique() && grad.is_contiguous() => grad.clone(),
+            None => grad.detach().copy()?,
+            Some(old) if create_graph => old.add(&grad)?,
+            Some(old) => return old.add_(&grad),
+        };
+        // Another thread's pass may have got here meanwhile: then its gradient counts as well.
+        let mut auto = leaf.auto();
+        if auto.grad.as_ref().map(Tensor::id) == old.as_ref().map(Tensor::id) {
+            let replaced = auto.grad.replace(new);
+            drop(auto);
+            drop(replaced);
+            return Ok(());
         }
-    };
-    leaf.auto().grad = Some(new);
-    Ok(())
+        old = auto.grad.clone();
+    }
 }
 
 /// The gradients that a backward pass starts from: ones for single elements, unless given.

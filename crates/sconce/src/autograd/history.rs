@@ -1,9 +1,11 @@
 //! From a tensor to the node that made it: leaves, results, and views that an in-place change overtook.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ops::view::AsStrided;
 use crate::tensor::Tensor;
+use crate::tensor::hooks::HookHandle;
 use crate::tensor::node::{Edge, NodeRef};
 
 use super::op::OpNode;
@@ -24,14 +26,37 @@ pub(crate) fn set_node(tensor: &mut Tensor, node: NodeRef, output: u32) {
 /// Gives a tensor that others may hold another history.
 pub(crate) fn replace_node(tensor: &Tensor, node: NodeRef, output: u32) {
     let version = tensor.version();
-    let old = {
+    let (old, retained) = {
         let mut auto = tensor.auto();
         auto.view_version = version;
-        auto.node.replace((node, output))
+        let retained = auto.extra.as_mut().and_then(|extra| {
+            let moved = extra.retains_grad.is_some().then(|| retain(tensor, &node, output));
+            std::mem::replace(&mut extra.retains_grad, moved)
+        });
+        (auto.node.replace((node, output)), retained)
     };
     // Outside the lock: dropping a graph may drop other handles to this tensor.
+    if let Some(handle) = retained {
+        handle.remove();
+    }
     drop(old);
     tensor.tracked().store(true, Ordering::Release);
+}
+
+/// Makes a result keep its gradient in `.grad`, as the node that makes it now passes it on.
+pub(crate) fn retain(tensor: &Tensor, node: &NodeRef, output: u32) -> HookHandle {
+    let this = tensor.downgrade();
+    let keep = move |grad: &Tensor| {
+        if let Some(this) = this.upgrade() {
+            let kept = match this.grad() {
+                Some(sum) => sum.add(grad)?,
+                None => grad.copy()?,
+            };
+            this.set_grad(Some(kept))?;
+        }
+        Ok(None)
+    };
+    node.hooks().add_last(output, Arc::new(keep))
 }
 
 /// Where the gradient of a tensor goes.
@@ -55,10 +80,6 @@ pub(crate) fn edge(tensor: &Tensor) -> Edge {
 fn refresh_view(view: &Tensor, base: &Tensor) {
     let version = view.version();
     if view.auto().view_version == version || !base.tracked().load(Ordering::Acquire) {
-        return;
-    }
-    if view.auto().node.is_none() && view.tracked().load(Ordering::Acquire) {
-        // A view that was made a leaf of its own by `requires_grad_` keeps its own gradient.
         return;
     }
     let op = AsStrided::of(view, base);

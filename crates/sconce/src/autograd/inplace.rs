@@ -7,11 +7,11 @@
 //! - Changing a view puts a [`CopySlices`] node on its *base*, which sends the gradient of the changed part through the
 //!   operation and that of the rest past it. The view then is a view of the changed base.
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
-use super::op::{Op, OpNode, check_differentiable};
+use super::op::{Op, OpNode, Saved, Saves, check_differentiable};
 use crate::ops::view::{AsStrided, Geometry};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Grads, Meta, Node, NodeRef};
@@ -55,10 +55,37 @@ pub fn apply_inplace<O: Op>(op: O, target: &Tensor, others: &[&Tensor]) -> Resul
 /// A copy of a tensor's present values that leads back to its present history.
 fn copy_with_history(tensor: &Tensor, edge: &Edge) -> Result<Tensor> {
     let mut copy = no_grad(|| tensor.detach().copy())?;
-    if let Edge::Node(node, output) = edge {
-        history::set_node(&mut copy, node.clone(), *output);
+    match edge {
+        Edge::None => {}
+        Edge::Node(node, output) => history::set_node(&mut copy, node.clone(), *output),
+        Edge::Leaf(_) => {
+            let node = OpNode::new(Same, std::iter::once(edge.clone()).collect(), &[], &copy);
+            history::set_node(&mut copy, NodeRef::new(node), 0);
+        }
     }
     Ok(copy)
+}
+
+/// The input itself: between a leaf and a copy that stands for it.
+#[derive(Debug)]
+struct Same;
+
+impl Op for Same {
+    fn name(&self) -> &'static str {
+        "clone"
+    }
+
+    fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        inputs[0].detach().copy()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        Ok(smallvec![Some(grad.clone())])
+    }
 }
 
 /// Makes `node`, whose first input was the target's old history, the target's history.
@@ -93,8 +120,9 @@ fn check_tracked_target(op: &str, target: &Tensor) -> Result<()> {
             target.describe()
         )));
     }
+    // A view may also require grad of its own, over a base that does not.
     if let Some(base) = target.base()
-        && is_leaf_that_requires_grad(base)
+        && (is_leaf_that_requires_grad(base) || (target.requires_grad() && base.is_leaf()))
     {
         return Err(Error::autograd(format!(
             "{op}_: the target is a view of {}, a leaf that requires grad: change it under no_grad",
@@ -152,7 +180,7 @@ impl Node for CopySlices {
     }
 
     fn backward(&self, _this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads> {
-        let Some(grad) = &grads[0] else { return Ok(smallvec::smallvec![None; self.edges.len()]) };
+        let Some(grad) = &grads[0] else { return Ok(smallvec![None; self.edges.len()]) };
         let slice = AsStrided::gradient_of_view(grad, &self.view)?;
         let mut grads = self.inner.backward(&self.inner, &[Some(slice.clone())], needs)?;
         if needs[0] {

@@ -1,13 +1,14 @@
 //! Automatic differentiation: recording, the backward pass, and checks of derivatives.
 
 mod engine;
-pub(crate) mod gradcheck;
+mod gradcheck;
 pub(crate) mod history;
 pub(crate) mod inplace;
 mod mode;
 mod op;
 
 pub use engine::Backward;
+pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use inplace::apply_inplace;
 pub use mode::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
 pub(crate) use op::OpNode;
@@ -53,12 +54,15 @@ pub fn backward(outputs: &[(&Tensor, Option<&Tensor>)], how: Backward) -> Result
 ///
 /// # Errors
 ///
-/// As [`backward`]; also if an input does not require grad.
+/// As [`backward`]; also if an input does not require grad, or there are none.
 pub fn grad(
     outputs: &[(&Tensor, Option<&Tensor>)],
     inputs: &[&Tensor],
     how: Backward,
 ) -> Result<Vec<Option<Tensor>>> {
+    if inputs.is_empty() {
+        return Err(Error::argument("grad: no inputs to differentiate with respect to"));
+    }
     let edges: Vec<Edge> = inputs.iter().map(|t| history::edge(t)).collect();
     if let Some(i) = edges.iter().position(|e| matches!(e, Edge::None)) {
         return Err(Error::autograd(format!(
@@ -112,7 +116,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If its shape or dtype is not this tensor's.
+    /// If its shape or dtype is not this tensor's, or it is this tensor.
     pub fn set_grad(&self, grad: Option<Tensor>) -> Result<()> {
         if let Some(g) = &grad
             && (g.shape() != self.shape() || g.dtype() != self.dtype())
@@ -124,6 +128,9 @@ impl Tensor {
                 self.shape(),
                 self.dtype()
             )));
+        }
+        if grad.as_ref().is_some_and(|g| g.is(self)) {
+            return Err(Error::autograd("set_grad: a tensor cannot be its own gradient"));
         }
         let old = std::mem::replace(&mut self.auto().grad, grad);
         drop(old);
@@ -221,24 +228,20 @@ impl Tensor {
     ///
     /// If the tensor does not require grad.
     pub fn retain_grad(&self) -> Result<()> {
-        if self.is_leaf() && self.requires_grad() {
-            return Ok(());
-        }
-        let mut auto = self.auto();
-        if std::mem::replace(&mut auto.extra.get_or_insert_default().retains_grad, true) {
-            return Ok(());
-        }
-        drop(auto);
-        let this = self.downgrade();
-        self.register_hook(move |grad| {
-            if let Some(this) = this.upgrade() {
-                this.set_grad(Some(match this.grad() {
-                    Some(sum) => sum.add(grad)?,
-                    None => grad.clone(),
-                }))?;
+        match history::edge(self) {
+            Edge::None => Err(Error::autograd(format!(
+                "retain_grad: the tensor {} does not require grad",
+                self.describe()
+            ))),
+            Edge::Leaf(_) => Ok(()),
+            Edge::Node(node, output) => {
+                let mut auto = self.auto();
+                let retains = &mut auto.extra.get_or_insert_default().retains_grad;
+                if retains.is_none() {
+                    *retains = Some(history::retain(self, &node, output));
+                }
+                Ok(())
             }
-            Ok(None)
-        })
-        .map(drop)
+        }
     }
 }

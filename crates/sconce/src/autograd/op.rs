@@ -10,7 +10,7 @@ use super::mode::{is_grad_enabled, no_grad};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Meta, Node, NodeRef};
 use crate::tensor::{Dims, Tensor};
-use crate::{Error, Result};
+use crate::{Context, Error, Result};
 
 pub use crate::tensor::node::Grads;
 
@@ -26,9 +26,9 @@ impl Saves {
     /// All inputs.
     pub const INPUTS: Self = Self(!(1 << 31));
 
-    /// One input.
+    /// One input; those from the thirtieth on go together.
     pub const fn input(i: usize) -> Self {
-        Self(1 << i)
+        Self(1 << if i < 30 { i } else { 30 })
     }
 
     /// Both.
@@ -45,7 +45,7 @@ impl Saves {
 
     /// Whether input `i` is read.
     pub(crate) fn names(self, i: usize) -> bool {
-        self.0 & Self::input(i.min(30)).0 != 0
+        self.0 & Self::input(i).0 != 0
     }
 
     /// Whether the output is read.
@@ -89,6 +89,9 @@ pub trait Op: Debug + Send + Sync + 'static {
 
     /// Computes the output. Nothing in here is recorded.
     ///
+    /// An output that shares its memory with an input, or with a tensor that the operation keeps, is copied: only the
+    /// library's own views can tell autograd what an in-place change of one means for the other.
+    ///
     /// # Errors
     ///
     /// Whatever does not fit, named with the shapes or dtypes found.
@@ -101,7 +104,7 @@ pub trait Op: Debug + Send + Sync + 'static {
     /// As [`cpu`](Self::cpu), and if the output's shape or dtype does not fit `out`.
     fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
         let result = self.cpu(inputs)?;
-        crate::ops::driver::copy_into(self.name(), out, &result)
+        no_grad(|| out.copy_(&result)).context(|| self.name())
     }
 
     /// What [`backward`](Self::backward) reads, given which inputs need a gradient.
@@ -128,13 +131,14 @@ pub trait Op: Debug + Send + Sync + 'static {
 /// What [`Op::backward`] gets beside the gradient.
 pub struct Saved<'a> {
     name: &'static str,
-    tensors: MutexGuard<'a, Option<Kept>>,
+    kept: Option<Kept>,
     edges: &'a [Edge],
     this: &'a NodeRef,
     needs: &'a [bool],
 }
 
 /// The tensors that a node keeps for backward, with their versions when they were saved.
+#[derive(Clone)]
 struct Kept {
     inputs: SmallVec<[Option<(Tensor, u32)>; 3]>,
     output: Option<(Tensor, u32)>,
@@ -191,7 +195,7 @@ impl Saved<'_> {
     }
 
     fn kept(&self) -> Result<&Kept> {
-        self.tensors.as_ref().ok_or_else(|| {
+        self.kept.as_ref().ok_or_else(|| {
             Error::autograd(format!(
                 "{}: backward through the same graph a second time: its saved tensors were freed; \
                  the first one needs retain_graph",
@@ -221,16 +225,24 @@ impl Saved<'_> {
 /// As the operation's; also if an input requires grad and the operation has no derivative.
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
-        return op.cpu(inputs);
+        return op.cpu(inputs).and_then(own);
     }
     check_differentiable(&op, inputs)?;
-    let mut out = no_grad(|| op.cpu(inputs))?;
+    let mut out = no_grad(|| op.cpu(inputs).and_then(own))?;
     if out.dtype().is_floating_point() {
         let edges = inputs.iter().map(|t| history::edge(t)).collect();
         let node = OpNode::new(op, edges, inputs, &out);
         history::set_node(&mut out, NodeRef::new(node), 0);
     }
     Ok(out)
+}
+
+/// An operation's output as a tensor of its own: not a view, and on memory that nobody else holds.
+fn own(mut out: Tensor) -> Result<Tensor> {
+    if out.base().is_some() {
+        out = out.alias(out.layout().clone(), out.dtype());
+    }
+    if out.is_unique() { Ok(out) } else { no_grad(|| out.copy()) }
 }
 
 /// Refuses an input that requires grad if the operation has no derivative.
@@ -266,7 +278,8 @@ impl<O: Op> OpNode<O> {
             inputs: inputs
                 .iter()
                 .enumerate()
-                .map(|(i, t)| saves.names(i).then(|| ((*t).clone(), t.version())))
+                .zip(&edges)
+                .map(|((i, t), edge)| saves.names(i).then(|| (without_base(t, edge), t.version())))
                 .collect(),
             output: saves.output().then(|| {
                 let alias = out.alias(out.layout().clone(), out.dtype());
@@ -277,6 +290,22 @@ impl<O: Op> OpNode<O> {
         let meta = Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() };
         Self { op, outputs: [meta], edges, kept: Mutex::new(Some(kept)), hooks: Hooks::default() }
     }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// A tensor to save: a view without its base, whose history may come to include the node that saves it.
+fn without_base(tensor: &Tensor, edge: &Edge) -> Tensor {
+    if tensor.base().is_none() || matches!(edge, Edge::Leaf(_)) {
+        return tensor.clone();
+    }
+    let mut alias = tensor.alias(tensor.layout().clone(), tensor.dtype());
+    if let Edge::Node(node, output) = edge {
+        history::set_node(&mut alias, node.clone(), *output);
+    }
+    alias
 }
 
 impl<O: Op> Node for OpNode<O> {
@@ -294,13 +323,14 @@ impl<O: Op> Node for OpNode<O> {
 
     fn backward(&self, this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None; self.edges.len()]) };
-        let tensors = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let saved = Saved { name: self.op.name(), tensors, edges: &self.edges, this, needs };
+        // Copied out, because the operation may run another backward through this node.
+        let kept = self.lock().clone();
+        let saved = Saved { name: self.op.name(), kept, edges: &self.edges, this, needs };
         self.op.backward(&saved, grad)
     }
 
     fn release(&self) {
-        let kept = self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+        let kept = self.lock().take();
         drop(kept);
     }
 

@@ -9,7 +9,6 @@ use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
 use super::real::{Num, Real, Tape};
-use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
 use crate::tensor::dtype::Category;
 use crate::tensor::layout::broadcast;
@@ -19,11 +18,13 @@ use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 /// What a row of the table says.
-trait Formula: Debug + Copy + Send + Sync + 'static {
+pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     const NAME: &'static str;
     const INT: bool;
     /// Whether it takes two bools, as `a + b` and `a * b` do (or, and).
     const BOOL: bool;
+    /// Whether an integer 0 is refused as second operand.
+    const DIVIDES: bool;
 
     /// What the gradient of each operand reads.
     fn saves(&self, needs: &[bool]) -> Saves;
@@ -56,6 +57,15 @@ impl<F: Formula> Binary<F> {
     }
 }
 
+impl<F: Formula> Binary<F> {
+    fn check_divisor(dtype: DType, y: &Tensor) -> Result<()> {
+        if F::DIVIDES && !dtype.is_floating_point() && y.eq(0)?.any(())?.item()? != 0.0 {
+            return Err(Error::argument(format!("{}: division of an integer by 0", F::NAME)));
+        }
+        Ok(())
+    }
+}
+
 impl<F: Formula> Op for Binary<F> {
     fn name(&self) -> &'static str {
         F::NAME
@@ -66,6 +76,7 @@ impl<F: Formula> Op for Binary<F> {
         let (x, y) = (inputs[0], inputs[1]);
         let broadcast = if x.shape() == y.shape() { None } else { Some(broadcast(F::NAME, x.shape(), y.shape())?) };
         let shape = broadcast.as_deref().unwrap_or(x.shape());
+        Self::check_divisor(dtype, y)?;
         match kind(F::NAME, dtype)? {
             Kind::F32 => driver::map::<f32, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| {
                 f.forward(Num(x), Num(y)).0
@@ -90,6 +101,7 @@ impl<F: Formula> Op for Binary<F> {
         }
         let shape = broadcast(F::NAME, x.shape(), y.shape())?;
         driver::check_writable(F::NAME, out, &shape)?;
+        Self::check_divisor(self.dtype, y)?;
         match kind(F::NAME, self.dtype)? {
             Kind::F32 => {
                 driver::map_into::<f32, 2>(F::NAME, out, [x, y], move |[x, y]| f.forward(Num(x), Num(y)).0)
@@ -168,7 +180,7 @@ fn number_dtype(computed: DType) -> DType {
     }
 }
 
-fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor> {
+pub(super) fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor> {
     let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply(op, &[x, y]),
@@ -179,13 +191,13 @@ fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor>
     }
 }
 
-fn run_reversed<F: Formula>(formula: F, number: Scalar, y: &Tensor) -> Result<Tensor> {
+pub(super) fn run_reversed<F: Formula>(formula: F, number: Scalar, y: &Tensor) -> Result<Tensor> {
     let op = Binary::new(formula, Promotion::new().tensor(y).operand(&Operand::Scalar(number)).dtype())?;
     let x = Operand::Scalar(number).tensor(number_dtype(op.dtype))?;
     apply(op, &[&x, y])
 }
 
-fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<()> {
+pub(super) fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<()> {
     let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply_inplace(op, x, &[y]),
@@ -197,12 +209,13 @@ fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result
 }
 
 macro_rules! binary {
-    ($(
+    (static $table:ident; $(
         $(#[$doc:meta])*
         $name:ident $op:ident, $inplace:ident {
             forward: |$x:ident, $y:ident| $forward:expr,
             $(int: |$i:ident, $j:ident| $int:expr,)?
             bool: $bool:literal,
+            $(divides: $divides:literal,)?
             grad_x: |$gx:ident, $xx:ident, $yx:ident| $grad_x:expr, $reads_x:expr,
             grad_y: |$gy:ident, $xy:ident, $yy:ident| $grad_y:expr, $reads_y:expr,
             domain: ($low:expr, $high:expr),
@@ -213,38 +226,39 @@ macro_rules! binary {
             struct $op;
 
             #[allow(unused_variables, reason = "a formula reads what it needs")]
-            impl Formula for $op {
+            impl $crate::ops::binary::Formula for $op {
                 const NAME: &'static str = stringify!($name);
-                const INT: bool = binary!(@has $($i)?);
+                const INT: bool = $crate::ops::binary::binary!(@has $($i)?);
                 const BOOL: bool = $bool;
+                const DIVIDES: bool = false $(|| $divides)?;
 
-                fn saves(&self, needs: &[bool]) -> Saves {
-                    let (x, y) = (Saves::input(0), Saves::input(1));
+                fn saves(&self, needs: &[bool]) -> $crate::autograd::Saves {
+                    let (x, y) = ($crate::autograd::Saves::input(0), $crate::autograd::Saves::input(1));
                     ($reads_x)(x, y).when(needs[0]).and(($reads_y)(x, y).when(needs[1]))
                 }
 
                 #[inline(always)]
-                fn forward<R: Real>(&self, $x: R, $y: R) -> R {
+                fn forward<R: $crate::ops::real::Real>(&self, $x: R, $y: R) -> R {
                     $forward
                 }
 
                 #[inline(always)]
                 fn int(&self, x: i64, y: i64) -> i64 {
-                    binary!(@int x y $(, |$i, $j| $int)?)
+                    $crate::ops::binary::binary!(@int x y $(, |$i, $j| $int)?)
                 }
 
                 #[inline(always)]
-                fn grad_x<R: Real>(&self, $gx: R, $xx: R, $yx: R) -> R {
+                fn grad_x<R: $crate::ops::real::Real>(&self, $gx: R, $xx: R, $yx: R) -> R {
                     $grad_x
                 }
 
                 #[inline(always)]
-                fn grad_y<R: Real>(&self, $gy: R, $xy: R, $yy: R) -> R {
+                fn grad_y<R: $crate::ops::real::Real>(&self, $gy: R, $xy: R, $yy: R) -> R {
                     $grad_y
                 }
             }
 
-            impl Tensor {
+            impl $crate::Tensor {
                 $(#[$doc])*
                 ///
                 /// The operands broadcast and promote as in PyTorch.
@@ -252,8 +266,8 @@ macro_rules! binary {
                 /// # Errors
                 ///
                 /// If the shapes do not broadcast, or the dtypes are not supported.
-                pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
-                    run($op, self, other.into())
+                pub fn $name<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<$crate::Tensor> {
+                    $crate::ops::binary::run($op, self, other.into())
                 }
 
                 #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
@@ -262,19 +276,19 @@ macro_rules! binary {
                 ///
                 /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
                 /// changed while recording.
-                pub fn $inplace<'a>(&self, other: impl Into<Operand<'a>>) -> Result<()> {
-                    run_inplace($op, self, other.into())
+                pub fn $inplace<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<()> {
+                    $crate::ops::binary::run_inplace($op, self, other.into())
                 }
             }
         )*
 
         /// The rows of the table, for the generic tests.
-        pub(crate) static BINARY: &[OpInfo] = &[$(
-            OpInfo {
+        pub(crate) static $table: &[$crate::ops::registry::OpInfo] = &[$(
+            $crate::ops::registry::OpInfo {
                 name: stringify!($name),
                 samples: || vec![
-                    Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y)),
-                    Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
+                    $crate::ops::registry::Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y)),
+                    $crate::ops::registry::Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
                 ],
             },
         )*];
@@ -285,13 +299,17 @@ macro_rules! binary {
     (@int $x:ident $y:ident, |$i:ident, $j:ident| $int:expr) => {{ let ($i, $j) = ($x, $y); $int }};
 }
 
+pub(super) use binary;
+
 /// What a derivative reads, by name.
-const NEITHER: fn(Saves, Saves) -> Saves = |_, _| Saves::NONE;
-const X: fn(Saves, Saves) -> Saves = |x, _| x;
-const Y: fn(Saves, Saves) -> Saves = |_, y| y;
-const BOTH: fn(Saves, Saves) -> Saves = |x, y| x.and(y);
+pub(super) const NEITHER: fn(Saves, Saves) -> Saves = |_, _| Saves::NONE;
+pub(super) const X: fn(Saves, Saves) -> Saves = |x, _| x;
+pub(super) const Y: fn(Saves, Saves) -> Saves = |_, y| y;
+pub(super) const BOTH: fn(Saves, Saves) -> Saves = |x, y| x.and(y);
 
 binary! {
+    static BINARY;
+
     /// The sum.
     ///
     /// ```
@@ -360,8 +378,8 @@ binary! {
         forward: |x, y| R::select(x.gt(y), x, R::select(y.ge(x), y, x + y)),
         int: |x, y| x.max(y),
         bool: true,
-        grad_x: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
-        grad_y: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_x: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(y.gt(x)), BOTH,
+        grad_y: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(x.gt(y)), BOTH,
         domain: (-3.0, 3.0),
     }
 
@@ -370,8 +388,8 @@ binary! {
         forward: |x, y| R::select(y.gt(x), x, R::select(x.ge(y), y, x + y)),
         int: |x, y| x.min(y),
         bool: true,
-        grad_x: |g, x, y| R::select(y.gt(x), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
-        grad_y: |g, x, y| R::select(x.gt(y), g, R::select(x.equal(y), g * 0.5, g * 0.0)), BOTH,
+        grad_x: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(x.gt(y)), BOTH,
+        grad_y: |g, x, y| R::select(x.equal(y), g * 0.5, g).unless(y.gt(x)), BOTH,
         domain: (-3.0, 3.0),
     }
 }

@@ -174,7 +174,11 @@ pub(crate) static COPIES: &[OpInfo] = &[
                     y.copy_(&x[1])?;
                     y.mul(&x[0])
                 })
-                .with_inplace(|x| x[0].copy_(&x[1]).and_then(|()| x[0].mul_(2.0))),
+                .with_inplace(|x| {
+                    let old = x[0].copy()?;
+                    x[0].copy_(&x[1])?;
+                    x[0].mul_(&old)
+                }),
             ]
         },
     },

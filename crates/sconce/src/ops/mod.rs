@@ -1,13 +1,55 @@
 //! Operations: each with its method, forward, derivative and samples in one place.
 
+pub(crate) mod activation;
+mod arith;
+mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
+pub(crate) mod conv;
 pub(crate) mod copy;
+mod create;
 pub(crate) mod driver;
-mod float;
+pub(crate) mod index;
+mod join;
+pub(crate) mod loss;
+pub(crate) mod matmul;
+pub(crate) mod moments;
+pub(crate) mod norm;
 mod operators;
+pub(crate) mod pool;
 pub(crate) mod real;
+mod rearrange;
 pub(crate) mod reduce;
 pub mod registry;
+mod scan;
+pub(crate) mod softmax;
+mod special;
 pub(crate) mod unary;
 pub(crate) mod view;
+
+/// All operations with samples, by file.
+pub static OPS: &[&[registry::OpInfo]] = &[
+    unary::UNARY,
+    activation::ACTIVATIONS,
+    special::SPECIAL,
+    binary::BINARY,
+    special::BINARY_SPECIAL,
+    arith::ARITHMETIC,
+    view::VIEWS,
+    copy::COPIES,
+    reduce::REDUCTIONS,
+    moments::MOMENTS,
+    matmul::PRODUCTS,
+    index::GATHERS,
+    index::SLICES,
+    index::MASKS,
+    index::EMBEDDINGS,
+    join::JOINS,
+    rearrange::REARRANGEMENTS,
+    scan::SCANS,
+    softmax::SOFTMAXES,
+    loss::LOSSES,
+    conv::CONVOLUTIONS,
+    pool::POOLS,
+    norm::NORMALISATIONS,
+];

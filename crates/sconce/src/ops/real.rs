@@ -6,8 +6,9 @@
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-use super::float::Float;
+use sconce_kernels::Float;
 
+use super::special::{Special, Special2};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -34,13 +35,13 @@ pub(crate) trait Real:
     fn log1p(self) -> Self;
     fn log2(self) -> Self;
     fn log10(self) -> Self;
+    fn exp2(self) -> Self;
     fn sin(self) -> Self;
     fn cos(self) -> Self;
     fn tan(self) -> Self;
-    fn sinh(self) -> Self;
-    fn cosh(self) -> Self;
     fn tanh(self) -> Self;
     fn erf(self) -> Self;
+    fn erfc(self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
     /// −1, 0 or 1; 0 for NaN.
@@ -51,6 +52,9 @@ pub(crate) trait Real:
     fn round(self) -> Self;
     fn sigmoid(self) -> Self;
     fn pow(self, exponent: Self) -> Self;
+    /// A function that is computed in double precision.
+    fn special(self, f: Special) -> Self;
+    fn special2(self, other: Self, f: Special2) -> Self;
     fn gt(self, other: Self) -> Self::Mask;
     fn ge(self, other: Self) -> Self::Mask;
     fn equal(self, other: Self) -> Self::Mask;
@@ -60,6 +64,22 @@ pub(crate) trait Real:
     /// 1 / self.
     fn recip(self) -> Self {
         self.constant(1.0) / self
+    }
+
+    /// 0 where the mask holds, this elsewhere.
+    fn unless(self, mask: Self::Mask) -> Self {
+        Self::select(mask, self.constant(0.0), self)
+    }
+
+    /// `value` where this lies outside [−`bound`, `bound`], 0 within; NaN is outside.
+    fn unless_within(self, bound: f64, value: Self) -> Self {
+        value.unless_both(self.ge(self.constant(-bound)), self.constant(bound).ge(self))
+    }
+
+    /// 0 where both masks hold, this elsewhere.
+    fn unless_both(self, first: Self::Mask, second: Self::Mask) -> Self {
+        let zero = self.constant(0.0);
+        Self::select(first, Self::select(second, zero, self), self)
     }
 
     /// This where the mask holds, 0 elsewhere.
@@ -119,13 +139,28 @@ impl<T: Float> Real for Num<T> {
     }
 
     num_unary!(
-        exp, expm1, ln, log1p, log2, log10, sin, cos, tan, sinh, cosh, tanh, erf, sqrt, abs, floor, ceil,
-        trunc, sigmoid
+        exp, exp2, expm1, log1p, log2, log10, sin, cos, tan, tanh, erf, erfc, sqrt, abs, floor, ceil, trunc,
+        sigmoid
     );
 
     #[inline(always)]
+    fn ln(self) -> Self {
+        Num(self.0.log())
+    }
+
+    #[inline(always)]
     fn round(self) -> Self {
-        Num(self.0.round_ties_even())
+        Num(self.0.round_even())
+    }
+
+    #[inline(always)]
+    fn special(self, f: Special) -> Self {
+        Num(T::from_f64(f.compute(self.0.to_f64())))
+    }
+
+    #[inline(always)]
+    fn special2(self, other: Self, f: Special2) -> Self {
+        Num(T::from_f64(f.compute(self.0.to_f64(), other.0.to_f64())))
     }
 
     #[inline(always)]
@@ -260,12 +295,19 @@ impl<'t> Real for Expr<'t> {
     }
 
     expr_unary!(
-        exp exp, expm1 expm1, ln log, log1p log1p, log2 log2, log10 log10, sin sin, cos cos, tan tan, sinh sinh, cosh cosh,
-        tanh tanh, erf erf, sqrt sqrt, abs abs, sign sign, floor floor, ceil ceil, trunc trunc, round round, sigmoid sigmoid
+        exp exp, exp2 exp2, expm1 expm1, ln log, log1p log1p, log2 log2, log10 log10, sin sin, cos cos, tan tan, tanh tanh, erf erf, erfc erfc, sqrt sqrt, abs abs, sign sign, floor floor, ceil ceil, trunc trunc, round round, sigmoid sigmoid
     );
 
     fn pow(self, exponent: Self) -> Self {
         self.zip(exponent, |x, y| x.pow(y))
+    }
+
+    fn special(self, f: Special) -> Self {
+        self.map(|x| f.tensor(x))
+    }
+
+    fn special2(self, other: Self, f: Special2) -> Self {
+        self.zip(other, |x, y| f.tensor(x, y))
     }
 
     fn gt(self, other: Self) -> Self {

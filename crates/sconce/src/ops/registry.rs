@@ -11,14 +11,17 @@ pub struct OpInfo {
     pub samples: fn() -> Vec<Sample>,
 }
 
+/// A call with a list of inputs.
+pub type Call<R> = Box<dyn Fn(&[Tensor]) -> Result<R>>;
+
 /// One way to call an operation.
 pub struct Sample {
     /// Shapes of the inputs that gradients flow to, and the range that their values are drawn from.
     pub inputs: Vec<(Vec<usize>, (f64, f64))>,
     /// The call.
-    pub call: Box<dyn Fn(&[Tensor]) -> Result<Tensor>>,
+    pub call: Call<Tensor>,
     /// The in-place form on the first input, if there is one.
-    pub inplace: Option<Box<dyn Fn(&[Tensor]) -> Result<()>>>,
+    pub inplace: Option<Call<()>>,
     /// Whether a gradient flows.
     pub differentiable: bool,
 }

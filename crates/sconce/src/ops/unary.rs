@@ -20,13 +20,13 @@ use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
 use super::real::{Num, Real, Tape};
-use super::registry::{OpInfo, Sample};
-use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
+use super::special::Special;
+use crate::autograd::{Grads, Op, Saved, Saves, is_grad_enabled};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 /// What a row of the table says.
-trait Formula: Debug + Copy + Send + Sync + 'static {
+pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     const NAME: &'static str;
     const SAVES: Saves;
     /// Whether [`int`](Self::int) exists.
@@ -38,7 +38,7 @@ trait Formula: Debug + Copy + Send + Sync + 'static {
 }
 
 #[derive(Debug)]
-struct Unary<F>(F);
+pub(super) struct Unary<F>(pub(super) F);
 
 impl<F: Formula> Unary<F> {
     /// The dtype of the result: integers that the formula cannot handle become float32.
@@ -118,7 +118,7 @@ impl<F: Formula> Op for Unary<F> {
 }
 
 macro_rules! unary {
-    ($(
+    (static $table:ident; $(
         $(#[$doc:meta])*
         $name:ident $op:ident, $inplace:ident ($($param:ident: $ty:ty = $sample:expr),*) {
             forward: |$x:ident| $forward:expr,
@@ -134,13 +134,13 @@ macro_rules! unary {
                 $($param: $ty,)*
             }
 
-            impl Formula for $op {
+            impl $crate::ops::unary::Formula for $op {
                 const NAME: &'static str = stringify!($name);
-                const SAVES: Saves = Saves::$saves;
-                const INT: bool = unary!(@has $($i)?);
+                const SAVES: $crate::autograd::Saves = $crate::autograd::Saves::$saves;
+                const INT: bool = $crate::ops::unary::unary!(@has $($i)?);
 
                 #[inline(always)]
-                fn forward<R: Real>(&self, $x: R) -> R {
+                fn forward<R: $crate::ops::real::Real>(&self, $x: R) -> R {
                     let Self { $($param),* } = *self;
                     $forward
                 }
@@ -149,25 +149,25 @@ macro_rules! unary {
                 fn int(&self, x: i64) -> i64 {
                     #[allow(unused_variables, reason = "not every integer formula reads every parameter")]
                     let Self { $($param),* } = *self;
-                    unary!(@int x $(, |$i| $int)?)
+                    $crate::ops::unary::unary!(@int x $(, |$i| $int)?)
                 }
 
                 #[inline(always)]
                 #[allow(unused_variables, reason = "a formula reads what it needs")]
-                fn backward<R: Real>(&self, $g: R, $bx: R, $by: R) -> R {
+                fn backward<R: $crate::ops::real::Real>(&self, $g: R, $bx: R, $by: R) -> R {
                     let Self { $($param),* } = *self;
                     $backward
                 }
             }
 
-            impl Tensor {
+            impl $crate::Tensor {
                 $(#[$doc])*
                 ///
                 /// # Errors
                 ///
                 /// If the dtype is not supported.
-                pub fn $name(&self $(, $param: $ty)*) -> Result<Tensor> {
-                    apply(Unary($op { $($param),* }), &[self])
+                pub fn $name(&self $(, $param: $ty)*) -> $crate::Result<$crate::Tensor> {
+                    $crate::autograd::apply($crate::ops::unary::Unary($op { $($param),* }), &[self])
                 }
 
                 #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
@@ -175,17 +175,17 @@ macro_rules! unary {
                 /// # Errors
                 ///
                 /// If the dtype cannot hold the result, or the tensor may not be changed while recording.
-                pub fn $inplace(&self $(, $param: $ty)*) -> Result<()> {
-                    apply_inplace(Unary($op { $($param),* }), self, &[])
+                pub fn $inplace(&self $(, $param: $ty)*) -> $crate::Result<()> {
+                    $crate::autograd::apply_inplace($crate::ops::unary::Unary($op { $($param),* }), self, &[])
                 }
             }
         )*
 
         /// The rows of the table, for the generic tests.
-        pub(crate) static UNARY: &[OpInfo] = &[$(
-            OpInfo {
+        pub(crate) static $table: &[$crate::ops::registry::OpInfo] = &[$(
+            $crate::ops::registry::OpInfo {
                 name: stringify!($name),
-                samples: || vec![Sample::unary(($low, $high), |x| x.$name($($sample),*), |x| x.$inplace($($sample),*))],
+                samples: || vec![$crate::ops::registry::Sample::unary(($low, $high), |x| x.$name($($sample),*), |x| x.$inplace($($sample),*))],
             },
         )*];
     };
@@ -195,7 +195,11 @@ macro_rules! unary {
     (@int $x:ident, |$i:ident| $int:expr) => {{ let $i = $x; $int }};
 }
 
+pub(super) use unary;
+
 unary! {
+    static UNARY;
+
     /// The negative, elementwise.
     neg Neg, neg_ () {
         forward: |x| -x,
@@ -344,16 +348,16 @@ unary! {
 
     /// The hyperbolic sine.
     sinh Sinh, sinh_ () {
-        forward: |x| x.sinh(),
-        backward: |g, x, y| g * x.cosh(),
+        forward: |x| x.special(Special::Sinh),
+        backward: |g, x, y| g * x.special(Special::Cosh),
         saves: INPUTS,
         domain: (-2.0, 2.0),
     }
 
     /// The hyperbolic cosine.
     cosh Cosh, cosh_ () {
-        forward: |x| x.cosh(),
-        backward: |g, x, y| g * x.sinh(),
+        forward: |x| x.special(Special::Cosh),
+        backward: |g, x, y| g * x.special(Special::Sinh),
         saves: INPUTS,
         domain: (-2.0, 2.0),
     }
@@ -392,7 +396,7 @@ unary! {
     relu Relu, relu_ () {
         forward: |x| R::select(x.constant(0.0).ge(x), x.constant(0.0), x),
         int: |x| x.max(0),
-        backward: |g, x, y| g.masked(y.gt(y.constant(0.0))),
+        backward: |g, x, y| g.unless(y.constant(0.0).ge(y)),
         saves: OUTPUT,
         domain: (-3.0, 3.0),
     }

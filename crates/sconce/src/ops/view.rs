@@ -4,14 +4,14 @@ use smallvec::smallvec;
 
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, OpNode, Saved, Saves, history, is_grad_enabled};
-use crate::tensor::layout::{Layout, contiguous_strides, infer_shape, view_strides, wrap_dim};
+use crate::tensor::layout::{Layout, infer_shape, view_strides, wrap_dim};
 use crate::tensor::node::NodeRef;
 use crate::tensor::sizes::Sizes;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 /// Makes a view and records how its gradient flows back.
-fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
+pub(super) fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
     let mut view = x.view_with(layout);
     if x.requires_grad() {
         if is_grad_enabled() {
@@ -192,7 +192,7 @@ impl Op for AsStrided {
             // Elements that the base holds several times share their gradient, as in PyTorch.
             let ones = Tensor::ones([g.base().numel()], grad.dtype())?;
             let count = Tensor::zeros([g.extent()], grad.dtype())?.index_add(0, &positions(&g.base())?, &ones)?;
-            return Ok(smallvec![Some(g.take_base(&memory.div(&count.clamp_min(1)?)?)?)]);
+            return Ok(smallvec![Some(g.take_base(&memory.div(&count.maximum(1)?)?)?)]);
         }
         g.take_base(&memory)
     });
@@ -420,9 +420,6 @@ impl Tensor {
         layout.shape[d] = ((end - start) as usize).div_ceil(step);
         layout.offset += start as usize * layout.strides[d];
         layout.strides[d] = layout.strides[d].saturating_mul(step);
-        if layout.numel() == 0 {
-            layout.offset = self.storage_offset();
-        }
         let (start, end) = (start as usize, end as usize);
         Ok(view(self, layout, Slice { dim: d, start, end, step, selects: false }))
     }
@@ -539,11 +536,6 @@ impl Tensor {
             return Err(Error::index(format!("{op}: a tensor without dimensions")));
         }
         wrap_dim(op, dim, self.dim())
-    }
-
-    /// A new leaf-like tensor of this one's layout would be dense; the strides that a row-major copy has.
-    pub(crate) fn row_major_strides(&self) -> Dims {
-        contiguous_strides(self.shape())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use super::Tensor;
 use crate::{Context, Error, Result};
@@ -11,11 +11,21 @@ pub(crate) type Function = Arc<dyn Fn(&Tensor) -> Result<Option<Tensor>> + Send 
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// The hooks of a leaf or of a node, keyed by the number of the output that they watch.
+/// A hook on an output.
+struct Entry {
+    id: u64,
+    output: u32,
+    function: Function,
+}
+
+/// The ids of hooks that run after all others start here.
+const LAST: u64 = 1 << 63;
+
+/// The hooks of a leaf or of a node, in the order in which they run.
 #[derive(Default)]
 pub(crate) struct Hooks {
     any: AtomicBool,
-    list: Arc<Mutex<Vec<(u64, u32, Function)>>>,
+    list: Arc<Mutex<Vec<Entry>>>,
 }
 
 /// Removes its hook when told to; dropping the handle leaves the hook in place.
@@ -23,13 +33,24 @@ pub(crate) struct Hooks {
 /// Returned by [`Tensor::register_hook`]; PyTorch's `RemovableHandle`.
 pub struct HookHandle {
     id: u64,
-    list: Weak<Mutex<Vec<(u64, u32, Function)>>>,
+    list: Weak<Mutex<Vec<Entry>>>,
 }
 
 impl Hooks {
     pub(crate) fn add(&self, output: u32, function: Function) -> HookHandle {
-        let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        self.lock().push((id, output, function));
+        self.insert(NEXT.fetch_add(1, Ordering::Relaxed), output, function)
+    }
+
+    /// Adds a hook that sees what all others make of the gradient, whenever they were added.
+    pub(crate) fn add_last(&self, output: u32, function: Function) -> HookHandle {
+        self.insert(NEXT.fetch_add(1, Ordering::Relaxed) | LAST, output, function)
+    }
+
+    fn insert(&self, id: u64, output: u32, function: Function) -> HookHandle {
+        let mut list = self.lock();
+        let at = list.partition_point(|entry| entry.id < id);
+        list.insert(at, Entry { id, output, function });
+        drop(list);
         self.any.store(true, Ordering::Release);
         HookHandle { id, list: Arc::downgrade(&self.list) }
     }
@@ -44,12 +65,20 @@ impl Hooks {
 
     /// The hooks of an output, to be called without the lock: a hook may add or remove hooks.
     pub(crate) fn snapshot(&self, output: u32) -> Vec<Function> {
-        self.lock().iter().filter(|(_, o, _)| *o == output).map(|(_, _, f)| f.clone()).collect()
+        self.lock()
+            .iter()
+            .filter(|entry| entry.output == output)
+            .map(|entry| entry.function.clone())
+            .collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u32, Function)>> {
-        self.list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        lock(&self.list)
     }
+}
+
+fn lock(list: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
+    list.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Passes a gradient through hooks in turn.
@@ -63,6 +92,13 @@ pub(crate) fn run(hooks: &[Function], mut grad: Tensor) -> Result<Tensor> {
                     grad.shape()
                 )));
             }
+            if replaced.dtype() != grad.dtype() {
+                return Err(Error::dtype(format!(
+                    "a tensor hook returned {} for a gradient of {}",
+                    replaced.dtype(),
+                    grad.dtype()
+                )));
+            }
             grad = replaced;
         }
     }
@@ -72,9 +108,12 @@ pub(crate) fn run(hooks: &[Function], mut grad: Tensor) -> Result<Tensor> {
 impl HookHandle {
     /// Removes the hook.
     pub fn remove(self) {
-        if let Some(list) = self.list.upgrade() {
-            list.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).retain(|(id, ..)| *id != self.id);
-        }
+        let Some(list) = self.list.upgrade() else { return };
+        let mut entries = lock(&list);
+        let removed = entries.iter().position(|entry| entry.id == self.id).map(|i| entries.remove(i));
+        // Outside the lock: what the hook holds may be dropped with it.
+        drop(entries);
+        drop(removed);
     }
 }
 

@@ -1,10 +1,13 @@
-//! A cache of large allocations.
+//! Memory of tensors: a cache of large allocations, and how long threads wait for each other.
 //!
 //! Writing a fresh 64 MiB buffer once costs more in page faults than in writing, so freed buffers above [`SMALLEST`]
 //! are kept for the next request of about their size. Smaller ones are left to the global allocator, which caches them
 //! itself. The idea is MLX's `buffer_cache.h`.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::storage::Allocation;
 
@@ -15,16 +18,28 @@ const SMALLEST: usize = 64 * 1024;
 const DEFAULT_LIMIT: usize = 1 << 30;
 
 struct Cache {
-    /// Oldest first.
-    free: Vec<Allocation>,
+    /// By size, then by age.
+    free: BTreeMap<(usize, u64), Allocation>,
+    /// The sizes of `free`, oldest first.
+    ages: BTreeMap<u64, usize>,
+    next_age: u64,
     bytes: usize,
     limit: usize,
     hits: u64,
     misses: u64,
 }
 
-static CACHE: Mutex<Cache> =
-    Mutex::new(Cache { free: Vec::new(), bytes: 0, limit: DEFAULT_LIMIT, hits: 0, misses: 0 });
+static CACHE: Mutex<Cache> = Mutex::new(Cache {
+    free: BTreeMap::new(),
+    ages: BTreeMap::new(),
+    next_age: 0,
+    bytes: 0,
+    limit: DEFAULT_LIMIT,
+    hits: 0,
+    misses: 0,
+});
+
+static PATIENCE_MILLIS: AtomicU64 = AtomicU64::new(10_000);
 
 /// What the cache of freed tensor memory holds and how often it helped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,52 +55,62 @@ pub struct Stats {
     pub misses: u64,
 }
 
-fn cache() -> std::sync::MutexGuard<'static, Cache> {
+fn cache() -> MutexGuard<'static, Cache> {
     CACHE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Memory of at least `size` bytes, of any value.
-pub(crate) fn take(size: usize) -> Allocation {
-    if size < SMALLEST {
-        return Allocation::new(size, false);
+impl Cache {
+    fn remove(&mut self, key: (usize, u64)) -> Option<Allocation> {
+        self.ages.remove(&key.1);
+        let allocation = self.free.remove(&key)?;
+        self.bytes -= allocation.size();
+        Some(allocation)
     }
-    let mut cache = cache();
-    let best = cache
-        .free
-        .iter()
-        .enumerate()
-        .filter(|(_, a)| a.size() >= size && a.size() <= size + size / 4)
-        .min_by_key(|(_, a)| a.size())
-        .map(|(i, _)| i);
-    if let Some(i) = best {
-        let allocation = cache.free.remove(i);
-        cache.bytes -= allocation.size();
-        cache.hits += 1;
-        return allocation;
+
+    /// The best fit for `size` bytes; of several, the one freed last, which the processor's caches may still hold.
+    fn best_fit(&self, size: usize) -> Option<(usize, u64)> {
+        let (&(best, _), _) = self.free.range((size, 0)..=(size + size / 4, u64::MAX)).next()?;
+        self.free.range((best, 0)..=(best, u64::MAX)).next_back().map(|(&key, _)| key)
     }
-    cache.misses += 1;
-    drop(cache);
+}
+
+/// Memory of at least `size` bytes, of any value; `None` if there is not that much.
+pub(crate) fn take(size: usize) -> Option<Allocation> {
+    if (SMALLEST..isize::MAX as usize).contains(&size) {
+        let mut cache = cache();
+        if let Some(key) = cache.best_fit(size)
+            && let Some(allocation) = cache.remove(key)
+        {
+            cache.hits += 1;
+            return Some(allocation);
+        }
+        cache.misses += 1;
+    }
     Allocation::new(size, false)
 }
 
 /// Keeps memory for reuse, or frees it.
 pub(crate) fn give(allocation: Allocation) {
-    if allocation.size() < SMALLEST {
+    let size = allocation.size();
+    if size < SMALLEST {
         return;
     }
+    // Freed after the lock, which is dropped first.
     let mut evicted = Vec::new();
     let mut cache = cache();
-    if allocation.size() > cache.limit {
+    if size > cache.limit {
         return;
     }
-    cache.bytes += allocation.size();
-    cache.free.push(allocation);
-    while cache.bytes > cache.limit {
-        let oldest = cache.free.remove(0);
-        cache.bytes -= oldest.size();
-        evicted.push(oldest);
+    let age = cache.next_age;
+    cache.next_age += 1;
+    cache.bytes += size;
+    cache.ages.insert(age, size);
+    cache.free.insert((size, age), allocation);
+    while cache.bytes > cache.limit
+        && let Some((&age, &size)) = cache.ages.first_key_value()
+    {
+        evicted.extend(cache.remove((size, age)));
     }
-    drop(cache);
 }
 
 /// Tells what the cache holds.
@@ -108,6 +133,7 @@ pub fn trim() {
     let freed = {
         let mut cache = cache();
         cache.bytes = 0;
+        cache.ages.clear();
         std::mem::take(&mut cache.free)
     };
     drop(freed);
@@ -117,4 +143,20 @@ pub fn trim() {
 pub fn set_limit(bytes: usize) {
     cache().limit = bytes;
     trim();
+}
+
+/// How long an operation waits for a tensor's memory that another thread reads or writes.
+///
+/// ```
+/// assert_eq!(sconce::memory::patience(), std::time::Duration::from_secs(10));
+/// ```
+pub fn patience() -> Duration {
+    Duration::from_millis(PATIENCE_MILLIS.load(Ordering::Relaxed))
+}
+
+/// Sets how long an operation waits for a tensor's memory before it fails with
+/// [`ErrorKind::Busy`](crate::ErrorKind::Busy), in whole milliseconds and for the whole process. The default is 10 s.
+pub fn set_patience(patience: Duration) {
+    let millis = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+    PATIENCE_MILLIS.store(millis, Ordering::Relaxed);
 }

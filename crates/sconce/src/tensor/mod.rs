@@ -1,8 +1,8 @@
 //! The tensor: a strided view of shared memory, with its gradient and its history.
 
 pub(crate) mod convert;
-mod create;
 mod dims;
+mod display;
 pub(crate) mod dtype;
 pub(crate) mod hooks;
 pub(crate) mod layout;
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 pub use self::dims::Dims;
-pub use self::dtype::DType;
-use self::hooks::Hooks;
+pub(crate) use self::dtype::DType;
+use self::hooks::{HookHandle, Hooks};
 use self::layout::Layout;
 use self::node::NodeRef;
 use self::storage::Storage;
@@ -89,8 +89,8 @@ pub(crate) struct Extra {
     pub(crate) label: Option<Arc<str>>,
     /// A view made under `no_grad`, or by an operation whose outputs may not be changed in place: why.
     pub(crate) frozen_view: Option<&'static str>,
-    /// Whether a non-leaf keeps its gradient.
-    pub(crate) retains_grad: bool,
+    /// The hook by which a non-leaf keeps its gradient.
+    pub(crate) retains_grad: Option<HookHandle>,
 }
 
 impl Tensor {
@@ -310,11 +310,5 @@ impl Tensor {
             Some(path) => format!("`{path}` {:?}", self.shape()),
             None => format!("{:?}", self.shape()),
         }
-    }
-}
-
-impl std::fmt::Debug for Tensor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Tensor({:?}, {})", self.shape(), self.dtype())
     }
 }

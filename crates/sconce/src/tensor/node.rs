@@ -1,6 +1,7 @@
 //! What a tensor knows of its history: the trait that autograd implements.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -72,9 +73,23 @@ impl std::ops::Deref for NodeRef {
     }
 }
 
+type Waiting = ManuallyDrop<Vec<Arc<dyn Node>>>;
+
 thread_local! {
     /// Nodes waiting to be dropped; `Some` while a drop is under way on this thread.
-    static QUEUE: RefCell<Option<Vec<Arc<dyn Node>>>> = const { RefCell::new(None) };
+    ///
+    /// Has no destructor of its own, so that it still serves the graphs in a thread's other thread-local values when
+    /// those are dropped at the end of the thread.
+    static QUEUE: RefCell<Option<Waiting>> = const { RefCell::new(None) };
+}
+
+/// Ends a drop: what is left if a destructor panicked is dropped by queues of its own.
+struct Close;
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        drop(QUEUE.take().map(ManuallyDrop::into_inner));
+    }
 }
 
 impl Drop for NodeRef {
@@ -83,26 +98,23 @@ impl Drop for NodeRef {
         if Arc::strong_count(&node) > 1 {
             return;
         }
-        let mut first = Some(node);
-        let queued = QUEUE.try_with(|queue| match &mut *queue.borrow_mut() {
+        let waits = QUEUE.with_borrow_mut(|queue| match queue {
             Some(waiting) => {
-                waiting.extend(first.take());
-                true
+                waiting.push(node);
+                None
             }
             idle => {
-                *idle = Some(Vec::new());
-                false
+                *idle = Some(ManuallyDrop::new(Vec::new()));
+                Some(node)
             }
         });
-        if queued != Ok(false) {
-            // Queued, or the thread is ending and has no queue: then `first` drops here.
-            return;
-        }
+        let Some(first) = waits else { return };
+        let _close = Close;
         drop(first);
         // The queue is borrowed only to pop, because dropping a node queues others.
-        while let Ok(Some(node)) = QUEUE.try_with(|queue| queue.borrow_mut().as_mut().and_then(Vec::pop)) {
+        while let Some(node) = QUEUE.with_borrow_mut(|queue| queue.as_mut().and_then(|waiting| waiting.pop()))
+        {
             drop(node);
         }
-        let _ = QUEUE.try_with(|queue| queue.borrow_mut().take());
     }
 }

@@ -111,6 +111,10 @@ impl Promotion {
 
     pub(crate) fn dtype(self) -> DType {
         let combine = |high: Option<DType>, low: Option<DType>| match (high, low) {
+            // A float keeps its precision beside a complex number that only lifts it.
+            (Some(h), Some(l)) if h.is_floating_point() && l.category() == Category::Complex => {
+                Some(promote_complex(h, h))
+            }
             (Some(h), Some(l)) => Some(if l.category() > h.category() { promote_types(h, l) } else { h }),
             (h, l) => h.or(l),
         };

@@ -10,10 +10,43 @@ pub trait Sizes {
     fn sizes(&self) -> SmallVec<[isize; 6]>;
 }
 
-/// Dimensions to reduce: `()` for all of them, or [`Sizes`].
+/// Dimensions to reduce: `()` for all of them, or [`Sizes`]; in [`keepdim`] to keep them with size 1.
 pub trait DimsArg {
     /// The dimensions, or `None` for all.
     fn dims(&self) -> Option<SmallVec<[isize; 6]>>;
+
+    /// Whether the reduced dimensions stay, with size 1.
+    fn keeps(&self) -> bool {
+        false
+    }
+}
+
+/// Dimensions that are reduced to size 1 instead of dropped; made by [`keepdim`].
+#[derive(Clone, Copy, Debug)]
+pub struct Keepdim<D>(D);
+
+/// Reduces dimensions to size 1 instead of dropping them; PyTorch's argument `keepdim=True`.
+///
+/// ```
+/// use sconce::{DType, Tensor, keepdim};
+/// let x = Tensor::ones([2, 3], DType::F32)?;
+/// assert_eq!(x.sum(1)?.shape(), [2]);
+/// assert_eq!(x.sum(keepdim(1))?.shape(), [2, 1]);
+/// assert_eq!(x.sum(keepdim(()))?.shape(), [1, 1]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn keepdim<D: DimsArg>(dims: D) -> Keepdim<D> {
+    Keepdim(dims)
+}
+
+impl<D: DimsArg> DimsArg for Keepdim<D> {
+    fn dims(&self) -> Option<SmallVec<[isize; 6]>> {
+        self.0.dims()
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
 }
 
 /// The shape of a scalar.

@@ -7,16 +7,17 @@
 //! - through a [`ReadGuard`] (any number at a time) or a [`WriteGuard`] (alone), which never leave this crate, or
 //! - while the storage is not shared yet: a fresh output that its maker still holds alone ([`Storage::bytes_mut`]).
 //!
-//! A guard is waited for at most [`PATIENCE`]; then the operation fails with [`ErrorKind::Busy`]: a conflict that
-//! lasts that long is a data race in the program, and an error beats a deadlock. Operations that need several storages
-//! take them in address order and never wait while running user code.
+//! A guard is waited for at most the [`patience`](memory::patience) of the process, 10 seconds unless set; then the
+//! operation fails with [`ErrorKind::Busy`]: a conflict that lasts that long is a data race in the program, and an error
+//! beats a deadlock. Operations that need several storages take them in address order and never wait while running user
+//! code, except in `with_slice`, whose closure runs under a read guard.
 //!
 //! Dropping a write guard counts the storage's version up; autograd compares versions to find saved tensors that were
 //! modified in place.
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc};
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
@@ -26,9 +27,6 @@ use std::time::{Duration, Instant};
 
 use super::memory;
 use crate::{Error, ErrorKind, Result};
-
-/// How long an operation waits for a storage that another thread holds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes kept beside the lock instead of in an allocation of their own.
 const INLINE: usize = 64;
@@ -76,17 +74,12 @@ pub(crate) struct Allocation {
 unsafe impl Send for Allocation {}
 
 impl Allocation {
-    fn memory(size: usize) -> Memory {
-        Memory::from_size_align(size, ALIGN).expect("sizes are checked before allocation")
-    }
-
-    /// Allocates `size` > 0 bytes, zeroed or not.
-    pub(crate) fn new(size: usize, zeroed: bool) -> Self {
-        let memory = Self::memory(size);
+    /// Allocates `size` bytes, zeroed or not; `None` for no bytes at all and for more than there are.
+    pub(crate) fn new(size: usize, zeroed: bool) -> Option<Self> {
+        let memory = Memory::from_size_align(size, ALIGN).ok().filter(|_| size > 0)?;
         // SAFETY: `size` is not 0.
         let ptr = unsafe { if zeroed { alloc_zeroed(memory) } else { alloc(memory) } };
-        let ptr = NonNull::new(ptr).unwrap_or_else(|| handle_alloc_error(memory));
-        Self { ptr, size }
+        NonNull::new(ptr).map(|ptr| Self { ptr, size })
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -96,42 +89,39 @@ impl Allocation {
 
 impl Drop for Allocation {
     fn drop(&mut self) {
-        // SAFETY: `ptr` came from `alloc` with this same layout and is freed once.
-        unsafe { dealloc(self.ptr.as_ptr(), Self::memory(self.size)) }
+        // SAFETY: `ptr` came from `alloc` with this same layout, which was valid then, and is freed once.
+        unsafe { dealloc(self.ptr.as_ptr(), Memory::from_size_align_unchecked(self.size, ALIGN)) }
     }
 }
 
 impl Storage {
-    /// Memory for `len` bytes, all zero.
-    pub(crate) fn zeroed(len: usize) -> Self {
-        if len <= INLINE {
-            return Self::inline(len);
-        }
-        Self::heap(len, Allocation::new(len, true))
-    }
-
-    /// [`Storage::zeroed`], refusing what no machine has instead of aborting.
+    /// Memory for `len` bytes, all zero. An error that names the operation if there is not that much.
     pub(crate) fn try_zeroed(op: &str, len: usize) -> Result<Self> {
-        check_size(op, len)?;
-        Ok(Self::zeroed(len))
+        if len <= INLINE {
+            return Ok(Self::inline(len));
+        }
+        Self::heap(op, len, Allocation::new(len, true))
     }
 
-    /// Memory for `len` bytes of any value, from the cache where it has some.
+    /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::try_zeroed`].
     ///
     /// The bytes may be uninitialised: the caller must write all of them before anything reads one.
-    pub(crate) fn uninit(len: usize) -> Self {
+    pub(crate) fn uninit(op: &str, len: usize) -> Result<Self> {
         if len <= INLINE {
-            return Self::inline(len);
+            return Ok(Self::inline(len));
         }
-        Self::heap(len, memory::take(len))
+        Self::heap(op, len, memory::take(len))
     }
 
     fn inline(len: usize) -> Self {
         Self::block(len, Data::Inline(Inline(UnsafeCell::new([0; INLINE]))))
     }
 
-    fn heap(len: usize, allocation: Allocation) -> Self {
-        Self::block(len, Data::Heap(Some(allocation)))
+    fn heap(op: &str, len: usize, allocation: Option<Allocation>) -> Result<Self> {
+        match allocation {
+            Some(_) => Ok(Self::block(len, Data::Heap(allocation))),
+            None => Err(Error::argument(format!("{op}: cannot allocate {len} bytes"))),
+        }
     }
 
     fn block(len: usize, data: Data) -> Self {
@@ -212,29 +202,32 @@ impl Storage {
         Ok(WriteGuard { block: &self.0, _guard: guard })
     }
 
-    /// All bytes of a storage that nobody else holds yet, initialised to zero if it was made by [`Storage::zeroed`].
+    /// All bytes of a storage made by [`Storage::try_zeroed`] that nobody else holds yet.
     pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
-        let (len, ptr) = (self.len(), self.ptr());
+        // First, because it ends every borrow of the block that an address was taken from.
         Arc::get_mut(&mut self.0)?;
-        // SAFETY: this is the only handle, borrowed exclusively. `zeroed` and `inline` storages are initialised; those
-        // of `uninit` are handed to this function by nobody (its callers are the constructors below `from_bytes`).
-        Some(unsafe { std::slice::from_raw_parts_mut(ptr, len) })
+        // SAFETY: this is the only handle, borrowed exclusively, and the bytes are initialised.
+        Some(unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.len()) })
     }
 
-    /// A new storage with a copy of these bytes.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        let storage = Self::uninit(bytes.len());
-        // SAFETY: the storage is new, holds `bytes.len()` bytes and cannot overlap a live slice.
-        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), storage.ptr(), bytes.len()) };
-        storage
+    /// A new storage with a copy of these bytes, changed by `edit` before anybody else sees them.
+    pub(crate) fn from_bytes(op: &str, bytes: &[u8], edit: impl FnOnce(&mut [u8])) -> Result<Self> {
+        let storage = Self::uninit(op, bytes.len())?;
+        // SAFETY: the storage is new, so nobody else reads or writes it; it holds `bytes.len()` bytes, which are written
+        // before the slice of them is made, and cannot overlap a live slice.
+        unsafe {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), storage.ptr(), bytes.len());
+            edit(std::slice::from_raw_parts_mut(storage.ptr(), bytes.len()));
+        }
+        Ok(storage)
     }
 
     /// A new storage with the elements of a slice, byte for byte.
-    pub(crate) fn from_elements<T: super::dtype::Element>(elements: &[T]) -> Self {
+    pub(crate) fn from_elements<T: super::dtype::Element>(op: &str, elements: &[T]) -> Result<Self> {
         // SAFETY: every `Element` is a plain number or `bool` without padding; any of its bytes may be read.
-        Self::from_bytes(unsafe {
-            std::slice::from_raw_parts(elements.as_ptr().cast(), std::mem::size_of_val(elements))
-        })
+        let bytes =
+            unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), std::mem::size_of_val(elements)) };
+        Self::from_bytes(op, bytes, |_| {})
     }
 
     /// Calls `f` with the elements `start..start + n` of type `T`, under a read lock.
@@ -245,6 +238,8 @@ impl Storage {
         n: usize,
         f: impl FnOnce(&[T]) -> R,
     ) -> Result<R> {
+        // An empty view may start past the end.
+        let start = if n == 0 { 0 } else { start };
         let end = (start + n) * size_of::<T>();
         assert!(end <= self.len(), "a layout stays within its storage");
         let _guard = self.read(op)?;
@@ -283,24 +278,6 @@ impl Drop for WriteGuard<'_> {
     }
 }
 
-/// Refuses a size that the allocator cannot give: a dry run for the large ones, since a failed allocation aborts.
-pub(crate) fn check_size(op: &str, len: usize) -> Result<()> {
-    const LARGE: usize = 1 << 32;
-    if len < LARGE {
-        return Ok(());
-    }
-    let memory = Memory::from_size_align(len, ALIGN).ok();
-    // SAFETY: the size is not 0; the memory is freed at once with the same layout.
-    let fits = memory.is_some_and(|memory| unsafe {
-        let ptr = alloc(memory);
-        if !ptr.is_null() {
-            dealloc(ptr, memory);
-        }
-        !ptr.is_null()
-    });
-    if fits { Ok(()) } else { Err(Error::argument(format!("{op}: cannot allocate {len} bytes"))) }
-}
-
 /// A poisoned lock guards no data of its own, so its guard serves as well as any.
 fn drop_guard<G>(error: TryLockError<G>) -> Option<G> {
     match error {
@@ -311,18 +288,18 @@ fn drop_guard<G>(error: TryLockError<G>) -> Option<G> {
 
 #[cold]
 fn wait<G>(op: &str, what: &str, mut lock: impl FnMut() -> std::result::Result<G, Option<G>>) -> Result<G> {
-    let start = Instant::now();
+    let (start, patience) = (Instant::now(), memory::patience());
     let mut pause = Duration::from_micros(1);
     loop {
         match lock() {
             Ok(guard) | Err(Some(guard)) => return Ok(guard),
             Err(None) => {}
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience {
             return Err(Error::new(
                 ErrorKind::Busy,
                 format!(
-                    "{op}: another thread has held the tensor's storage for {PATIENCE:?}; {what} it would race"
+                    "{op}: another thread has held the tensor's storage for {patience:?}; {what} it would race"
                 ),
             ));
         }

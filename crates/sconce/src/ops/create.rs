@@ -1,16 +1,16 @@
 //! New tensors.
 
-use super::dtype::Element;
-use super::layout::{Layout, checked_numel};
-use super::scalar::Scalar;
-use super::sizes::Sizes;
-use super::storage::Storage;
-use super::{DType, Dims, Tensor};
-use crate::ops::driver;
+use super::driver;
+use crate::tensor::dtype::{Category, Element};
+use crate::tensor::layout::{Layout, checked_numel};
+use crate::tensor::scalar::Scalar;
+use crate::tensor::sizes::Sizes;
+use crate::tensor::storage::Storage;
+use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 /// A requested shape without negative sizes, of a size that can be addressed.
-pub(crate) fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
+fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
     let sizes = sizes.sizes();
     let shape = sizes
         .iter()
@@ -22,12 +22,22 @@ pub(crate) fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
     Ok(shape)
 }
 
+/// A tensor of `n` computed elements; an error instead of an abort if there is no memory for them.
+fn collect<T: Element>(op: &str, n: usize, element: impl Fn(usize) -> T) -> Result<Tensor> {
+    let mut elements = Vec::new();
+    elements
+        .try_reserve_exact(n)
+        .map_err(|e| Error::argument(format!("{op}: cannot allocate {n} elements")).with_source(e))?;
+    elements.extend((0..n).map(element));
+    Tensor::from_vec(elements, [n])
+}
+
 impl Tensor {
     /// A tensor of zeros.
     ///
     /// # Errors
     ///
-    /// If a size is negative or their product overflows.
+    /// If a size is negative, their product overflows or there is not that much memory.
     ///
     /// ```
     /// use sconce::{DType, Tensor};
@@ -136,15 +146,13 @@ impl Tensor {
             let (s, e, d) = (i128::from(s), i128::from(e), i128::from(d));
             let n = ((e - s + d - d.signum()) / d).max(0) as usize;
             checked_numel(&[n])?;
-            return Self::from_vec((0..n as i128).map(|i| (s + i * d) as i64).collect::<Vec<_>>(), [n])?
-                .to(dtype);
+            return collect("arange", n, |i| (s + i as i128 * d) as i64)?.to(dtype);
         }
         let n = ((e - s) / d).ceil();
         if n >= (1u64 << 48) as f64 {
             return Err(wrong("too many elements"));
         }
-        let n = n as usize;
-        Self::from_vec((0..n).map(|i| s + i as f64 * d).collect::<Vec<f64>>(), [n])?.to(dtype)
+        collect("arange", n as usize, |i| s + i as f64 * d)?.to(dtype)
     }
 
     /// The identity matrix of `n` rows and columns.
@@ -190,7 +198,7 @@ impl Tensor {
                 elements.len()
             )));
         }
-        Ok(Self::new(Storage::from_elements(elements), layout, T::DTYPE))
+        Ok(Self::new(Storage::from_elements("from_slice", elements)?, layout, T::DTYPE))
     }
 
     /// A tensor of no dimensions.
@@ -201,7 +209,8 @@ impl Tensor {
     /// ```
     pub fn scalar<T: Element>(value: T) -> Self {
         let layout = Layout { shape: Dims::new(), strides: Dims::new(), offset: 0 };
-        Self::new(Storage::from_elements(&[value]), layout, T::DTYPE)
+        let storage = Storage::from_elements("scalar", &[value]).expect("one element is kept inline");
+        Self::new(storage, layout, T::DTYPE)
     }
 
     /// A tensor with these little-endian bytes, in row-major order. Bytes of dtype bool become 0 or 1.
@@ -218,19 +227,16 @@ impl Tensor {
                 bytes.len()
             )));
         }
-        let mut storage = Storage::from_bytes(bytes);
-        let elements = storage.bytes_mut().expect("a new storage has one owner");
-        if dtype == DType::Bool {
-            elements.iter_mut().for_each(|b| *b = u8::from(*b != 0));
-        }
-        if cfg!(target_endian = "big") {
-            let part = if dtype.category() == super::dtype::Category::Complex {
-                dtype.size() / 2
-            } else {
-                dtype.size()
-            };
-            elements.chunks_exact_mut(part).for_each(<[u8]>::reverse);
-        }
+        let storage = Storage::from_bytes("from_bytes", bytes, |elements| {
+            if dtype == DType::Bool {
+                elements.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+            }
+            if cfg!(target_endian = "big") {
+                let part =
+                    if dtype.category() == Category::Complex { dtype.size() / 2 } else { dtype.size() };
+                elements.chunks_exact_mut(part).for_each(<[u8]>::reverse);
+            }
+        })?;
         Ok(Self::new(storage, layout, dtype))
     }
 }

@@ -1,5 +1,14 @@
-//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op file with `unsafe`.
+//! From tensors to kernels: locks, fresh outputs, broadcasting. The only op files with `unsafe`.
 #![allow(unsafe_code)]
+
+mod build;
+pub(crate) mod layers;
+mod matmul;
+mod reduce;
+
+pub(crate) use build::{build, build_bytes, cat, with_bytes};
+pub(crate) use matmul::{biased, matmul};
+pub(crate) use reduce::reduce;
 
 use sconce_kernels::{Compute, Dst, Elem, Src};
 use smallvec::{SmallVec, smallvec};
@@ -7,7 +16,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
-use crate::tensor::storage::{ReadGuard, Storage, WriteGuard, check_size};
+use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -90,8 +99,7 @@ impl Fresh {
     pub(crate) fn new(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
         let layout = Layout::contiguous(shape)?;
         let bytes = layout.numel() * dtype.size();
-        check_size(op, bytes)?;
-        Ok(Self { storage: Storage::uninit(bytes), layout, dtype })
+        Ok(Self { storage: Storage::uninit(op, bytes)?, layout, dtype })
     }
 
     pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
@@ -172,10 +180,10 @@ fn map_flat<T: Compute, const N: usize>(
     }
     let bytes = n * dtype.size();
     let elem = dtype.elem()?;
-    if let Err(error) = check_size(op, bytes) {
-        return Some(Err(error));
-    }
-    let storage = Storage::uninit(bytes);
+    let storage = match Storage::uninit(op, bytes) {
+        Ok(storage) => storage,
+        Err(error) => return Some(Err(error)),
+    };
     let dst = Dst { ptr: storage.ptr(), elem, strides: &[1] };
     let _locks = match lock(op, &inputs, None) {
         Ok(locks) => locks,

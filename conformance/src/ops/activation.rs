@@ -1,0 +1,91 @@
+//! Activation functions and softmaxes.
+
+use sconce::functional::Gelu;
+
+use super::{in_place, rows};
+use sconce::Operand;
+
+use crate::outcome::{Stop, unsupported};
+use crate::registry::{Call, Entry};
+use crate::tensors::Val;
+use crate::value::Value;
+
+/// Functions whose argument `inplace` and whose in-place form `name_` change the input: the names, the methods, and
+/// the names of their float arguments.
+macro_rules! activations {
+    ($($name:literal $inplace_name:literal $method:ident $inplace:ident ($($arg:literal),*);)*) => {
+        rows! {
+            $($name => |a| {
+                let x = a.input()?;
+                if a.opt("inplace", Call::bool)?.unwrap_or(false) {
+                    x.$inplace($(a.float($arg)?),*)?;
+                    Val::from(x)
+                } else {
+                    x.$method($(a.float($arg)?),*)?.into()
+                }
+            };
+            $inplace_name => |a| {
+                let x = a.input()?;
+                x.$inplace($(a.float($arg)?),*)?;
+                x
+            };)*
+        }
+    };
+}
+
+/// The table.
+pub(crate) const TABLE: &[Entry] = activations! {
+    "nn.functional.relu" "nn.functional.relu_" relu relu_ ();
+    "nn.functional.silu" "nn.functional.silu_" silu silu_ ();
+    "nn.functional.leaky_relu" "nn.functional.leaky_relu_" leaky_relu leaky_relu_ ("negative_slope");
+    "nn.functional.softplus" "nn.functional.softplus_" softplus softplus_ ("beta", "threshold");
+    "nn.functional.logsigmoid" "nn.functional.logsigmoid_" logsigmoid logsigmoid_ ();
+    "nn.functional.elu" "nn.functional.elu_" elu elu_ ("alpha");
+    "nn.functional.celu" "nn.functional.celu_" celu celu_ ("alpha");
+    "nn.functional.selu" "nn.functional.selu_" selu selu_ ();
+    "nn.functional.mish" "nn.functional.mish_" mish mish_ ();
+    "nn.functional.relu6" "nn.functional.relu6_" relu6 relu6_ ();
+    "nn.functional.hardtanh" "nn.functional.hardtanh_" hardtanh hardtanh_ ("min_val", "max_val");
+    "nn.functional.hardsigmoid" "nn.functional.hardsigmoid_" hardsigmoid hardsigmoid_ ();
+    "nn.functional.hardswish" "nn.functional.hardswish_" hardswish hardswish_ ();
+    "nn.functional.softsign" "nn.functional.softsign_" softsign softsign_ ();
+    "nn.functional.tanhshrink" "nn.functional.tanhshrink_" tanhshrink tanhshrink_ ();
+    "nn.functional.hardshrink" "nn.functional.hardshrink_" hardshrink hardshrink_ ("lambd");
+    "nn.functional.softshrink" "nn.functional.softshrink_" softshrink softshrink_ ("lambd");
+    "nn.functional.threshold" "nn.functional.threshold_" threshold threshold_ ("threshold", "value");
+};
+
+/// Those that take more than floats.
+pub(crate) const OTHERS: &[Entry] = rows! {
+    "nn.functional.gelu" => |a| a.input()?.gelu(match a.str("approximate")? {
+        "none" => Gelu::Exact,
+        "tanh" => Gelu::Tanh,
+        other => return unsupported(format!("approximate = {other:?}")),
+    })?;
+    "nn.functional.prelu" => |a| a.input()?.prelu(a.tensor("weight")?)?;
+    "softmax" => |a| a.input()?.softmax(a.dim("dim")?)?;
+    "log_softmax" => |a| a.input()?.log_softmax(a.dim("dim")?)?;
+    "clamp" => |a| {
+        let (min, max) = (bound(a, "min")?, bound(a, "max")?);
+        let x = a.input()?;
+        match (min, max) {
+            (Some(min), Some(max)) => x.clamp(min, max)?,
+            (Some(min), None) => x.clamp_min(min)?,
+            (None, Some(max)) => x.clamp_max(max)?,
+            (None, None) => return unsupported("clamp without bounds".into()),
+        }
+    };
+    "clamp_" => |a| {
+        let (min, max) = (bound(a, "min")?, bound(a, "max")?);
+        match (min, max) {
+            (Some(min), Some(max)) => in_place(a, |x| x.clamp_(min, max))?,
+            (Some(min), None) => in_place(a, |x| x.clamp_min_(min))?,
+            (None, Some(max)) => in_place(a, |x| x.clamp_max_(max))?,
+            (None, None) => return unsupported("clamp_ without bounds".into()),
+        }
+    };
+};
+
+fn bound<'a>(a: &'a Call, name: &str) -> Result<Option<Operand<'a>>, Stop> {
+    if matches!(a.value(name), Value::None) { Ok(None) } else { a.operand(name).map(Some) }
+}

@@ -1,0 +1,63 @@
+//! The tables of functions, by family.
+
+mod activation;
+mod binary;
+mod compare;
+mod conv;
+mod convert;
+mod create;
+mod index;
+mod init;
+pub(crate) mod loss;
+mod matmul;
+mod norm;
+mod pool;
+mod random;
+mod reduce;
+mod unary;
+mod view;
+
+use sconce::Tensor;
+
+use crate::outcome::Stop;
+use crate::registry::{Call, Entry};
+use crate::tensors::Val;
+
+/// Every table.
+pub(crate) const TABLES: &[&[Entry]] = &[
+    activation::TABLE,
+    activation::OTHERS,
+    binary::TABLE,
+    compare::TABLE,
+    conv::TABLE,
+    convert::TABLE,
+    create::TABLE,
+    index::TABLE,
+    init::TABLE,
+    loss::TABLE,
+    matmul::TABLE,
+    norm::TABLE,
+    pool::TABLE,
+    random::TABLE,
+    reduce::TABLE,
+    unary::TABLE,
+    view::TABLE,
+];
+
+/// Rows of a table: names, and a closure from the arguments to the result.
+///
+/// `"exp" | "exp1" => |a| a.input()?.exp()?;` becomes
+/// `Entry { names: &["exp", "exp1"], run: |a| Ok(Val::from(a.input()?.exp()?)) }`.
+macro_rules! rows {
+    ($($($name:literal)|+ => |$a:ident| $body:expr;)*) => {
+        &[$(Entry { names: &[$($name),+], run: |$a| Ok(Val::from($body)) }),*]
+    };
+}
+use rows;
+
+/// Changes the first argument in place and returns it, as PyTorch's in-place methods do.
+fn in_place(a: &Call, f: impl FnOnce(&Tensor) -> sconce::Result<()>) -> Result<Val, Stop> {
+    let input = a.input()?;
+    f(input)?;
+    Ok(input.into())
+}

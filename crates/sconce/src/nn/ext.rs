@@ -1,0 +1,389 @@
+//! What every module can do.
+
+use super::leaf::{Buffer, Mode, Param};
+use super::load::{self, LoadReport, Strictness};
+use super::module::{Leaf, LeafMut, Module};
+use super::state_dict::StateDict;
+use super::summary::Summary;
+use super::walk::{Identities, Item, Want, walk, walk_mut};
+use crate::select::near::did_you_mean;
+use crate::select::{Candidate, IntoSelector, Kind, Selection};
+use crate::tensor::DType;
+use crate::{Context, Error, Result};
+
+/// What every module can do: list, find, freeze, load, convert.
+///
+/// Implemented for all modules, `dyn Module` and `dyn Layer` too. Order is PyTorch's: modules in pre-order, of each its
+/// own parameters, in the order of declaration, before those of its children. A parameter that several fields share is
+/// listed once, under its first name, except by [`state_dict`](Self::state_dict), which has every name.
+pub trait ModuleExt: Module {
+    /// Names and parameters, each parameter once.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt};
+    ///
+    /// let layers = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
+    /// for (name, parameter) in layers.named_parameters() {
+    ///     println!("{name} {:?}", parameter.shape());
+    /// }
+    /// assert_eq!(layers.named_parameters()[2].0, "1.weight");
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn named_parameters(&self) -> Vec<(String, Param)> {
+        let mut seen = Identities::default();
+        let mut list = Vec::new();
+        each_parameter(self.as_module(), &mut |path, parameter| {
+            if seen.insert(parameter.id()) {
+                list.push((path.to_owned(), parameter.clone()));
+            }
+        });
+        list
+    }
+
+    /// The parameters, each once.
+    fn parameters(&self) -> Vec<Param> {
+        self.named_parameters().into_iter().map(|(_, parameter)| parameter).collect()
+    }
+
+    /// Names and buffers, each buffer once, those outside the state dict as well.
+    fn named_buffers(&self) -> Vec<(String, Buffer)> {
+        let mut seen = Identities::default();
+        let mut list = Vec::new();
+        each_leaf(self.as_module(), &mut |path, leaf| {
+            if let Leaf::Buffer(buffer) = leaf
+                && seen.insert(buffer.id())
+            {
+                list.push((path.to_owned(), buffer.clone()));
+            }
+        });
+        list
+    }
+
+    /// The buffers, each once.
+    fn buffers(&self) -> Vec<Buffer> {
+        self.named_buffers().into_iter().map(|(_, buffer)| buffer).collect()
+    }
+
+    /// Paths and modules, this one first, under the empty path.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt, ReLU, Sequential};
+    ///
+    /// let net = Sequential::new().add(Linear::new(2, 2)?).add(ReLU);
+    /// let modules: Vec<_> =
+    ///     net.named_modules().into_iter().map(|(path, m)| (path, m.type_name())).collect();
+    /// assert_eq!(
+    ///     modules,
+    ///     [("".into(), "Sequential"), ("0".to_string(), "Linear"), ("1".into(), "ReLU")]
+    /// );
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn named_modules(&self) -> Vec<(String, &dyn Module)> {
+        let mut list = Vec::new();
+        walk(self.as_module(), Want::Params, &mut |path, item| {
+            if let Item::Module(module) = item {
+                list.push((path.to_owned(), module));
+            }
+        });
+        list
+    }
+
+    /// Names and modules one level below this one.
+    fn named_children(&self) -> Vec<(String, &dyn Module)> {
+        self.named_modules().into_iter().filter(|(path, _)| !path.is_empty() && !path.contains('.')).collect()
+    }
+
+    /// Every parameter and persistent buffer under every name it has, sharing memory with this module.
+    fn state_dict(&self) -> StateDict {
+        let mut state = StateDict::new();
+        each_leaf(self.as_module(), &mut |path, leaf| {
+            if let Some(tensor) = load::saved(&leaf) {
+                state.insert(path, tensor.detach());
+            }
+        });
+        state
+    }
+
+    /// Copies the tensors of a state dict over this module's, in place: ties and optimisers stay valid.
+    ///
+    /// Values are converted to the dtype that is here. A parameter with several names needs only one of them, a
+    /// difference from PyTorch: files of some formats hold each tensor once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Strictness`] says. All faults are found before anything is changed, and the error lists them all. Loading
+    /// nothing is an error too.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt, Strictness};
+    ///
+    /// let (a, b) = (Linear::new(4, 3)?, Linear::new(4, 3)?);
+    /// let report = b.load_state_dict(&a.state_dict(), Strictness::Strict)?;
+    /// assert_eq!(report.loaded, ["weight", "bias"]);
+    ///
+    /// let error = Linear::new(4, 2)?.load_state_dict(&a.state_dict(), Strictness::Strict).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "load_state_dict: 2 of another shape or dtype: weight (here [2, 4] float32, given [3, 4] float32), \
+    ///      bias (here [2] float32, given [3] float32)"
+    /// );
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn load_state_dict(&self, state: &StateDict, how: Strictness) -> Result<LoadReport> {
+        load::load(self.as_module(), state, how)
+    }
+
+    /// The parameter of a path.
+    ///
+    /// # Errors
+    ///
+    /// If there is none; the message says which path is near.
+    fn get_parameter(&self, path: &str) -> Result<Param> {
+        let mut names = Vec::new();
+        let mut found = None;
+        each_parameter(self.as_module(), &mut |name, parameter| {
+            if name == path {
+                found = Some(parameter.clone());
+            } else if found.is_none() {
+                names.push(name.to_owned());
+            }
+        });
+        found.ok_or_else(|| unknown("parameter", path, &names))
+    }
+
+    /// The buffer of a path.
+    ///
+    /// # Errors
+    ///
+    /// If there is none; the message says which path is near.
+    fn get_buffer(&self, path: &str) -> Result<Buffer> {
+        let buffers = self.named_buffers();
+        let names: Vec<String> = buffers.iter().map(|(name, _)| name.clone()).collect();
+        let found = buffers.into_iter().find(|(name, _)| name == path);
+        found.map(|(_, buffer)| buffer).ok_or_else(|| unknown("buffer", path, &names))
+    }
+
+    /// The module of a path; the empty path is this one.
+    ///
+    /// # Errors
+    ///
+    /// If there is none; the message says which path is near.
+    fn get_submodule(&self, path: &str) -> Result<&dyn Module> {
+        let modules = self.named_modules();
+        match modules.iter().find(|(name, _)| name == path) {
+            Some((_, module)) => Ok(*module),
+            None => {
+                let names: Vec<String> = modules.into_iter().map(|(name, _)| name).collect();
+                Err(unknown("module", path, &names))
+            }
+        }
+    }
+
+    /// Asks for gradients of all parameters, or no more.
+    ///
+    /// # Errors
+    ///
+    /// If gradients are asked of a parameter that is not floating point.
+    fn requires_grad_(&self, requires_grad: bool) -> Result<()> {
+        for (name, parameter) in self.named_parameters() {
+            parameter.tensor().requires_grad_(requires_grad).context(|| name)?;
+        }
+        Ok(())
+    }
+
+    /// Parameters and buffers that a selector picks, under every name they have.
+    ///
+    /// # Errors
+    ///
+    /// If the selector cannot be parsed or picks nothing.
+    fn select(&self, selector: impl IntoSelector) -> Result<Selection> {
+        select(self.as_module(), selector, true)
+    }
+
+    /// Stops training what a selector picks; its gradients are dropped, so that no optimiser changes it.
+    ///
+    /// # Errors
+    ///
+    /// If the selector cannot be parsed or picks no parameter.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt};
+    ///
+    /// let layers = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
+    /// let frozen = layers.freeze("0.**")?;
+    /// assert_eq!(frozen.names(), ["0.weight", "0.bias"]);
+    /// assert!(!layers[0].weight.requires_grad() && layers[1].weight.requires_grad());
+    /// assert_eq!(
+    ///     layers.freeze("0").unwrap_err().to_string(),
+    ///     "selector `0` matches none of 4 names; for all below `0` write `0.**`"
+    /// );
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn freeze(&self, selector: impl IntoSelector) -> Result<Selection> {
+        set_trained(self.as_module(), selector, false)
+    }
+
+    /// Trains what a selector picks.
+    ///
+    /// # Errors
+    ///
+    /// As [`freeze`](Self::freeze); also if a parameter is not floating point.
+    fn unfreeze(&self, selector: impl IntoSelector) -> Result<Selection> {
+        set_trained(self.as_module(), selector, true)
+    }
+
+    /// Drops the gradients of all parameters.
+    fn zero_grad(&self) {
+        each_parameter(self.as_module(), &mut |_, parameter| parameter.tensor().zero_grad());
+    }
+
+    /// Puts this module and all below it in training mode.
+    fn train(&mut self) {
+        set_mode(self.as_module_mut(), Mode::Train);
+    }
+
+    /// Puts this module and all below it in evaluation mode.
+    fn eval(&mut self) {
+        set_mode(self.as_module_mut(), Mode::Eval);
+    }
+
+    /// Calls a function with the path and the module of everything in this tree, children before their parents, as
+    /// PyTorch's `apply` does.
+    ///
+    /// # Errors
+    ///
+    /// The first that the function returns.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt, init};
+    ///
+    /// let net = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
+    /// net.apply(|_, module| match module.type_name() {
+    ///     "Linear" => module.get_parameter("bias").and_then(|bias| init::zeros_(&bias)),
+    ///     _ => Ok(()),
+    /// })?;
+    /// assert_eq!(net[0].bias.as_ref().unwrap().to_vec::<f32>()?, [0.0; 3]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn apply(&self, mut f: impl FnMut(&str, &dyn Module) -> Result<()>) -> Result<()> {
+        let modules = self.named_modules();
+        // Pre-order to post-order: a module comes when everything below it, which follows it, is done.
+        let mut open: Vec<usize> = Vec::new();
+        for i in 0..=modules.len() {
+            let depth = modules.get(i).map_or(0, |(path, _)| depth(path));
+            while let Some(&last) = open.last()
+                && self::depth(&modules[last].0) >= depth
+            {
+                let (path, module) = &modules[last];
+                f(path, *module).context(|| path.as_str())?;
+                open.pop();
+            }
+            open.push(i);
+        }
+        Ok(())
+    }
+
+    /// Converts all floating point parameters, their gradients and buffers to a dtype.
+    ///
+    /// Other tensors, such as counters, stay. Tied parameters stay tied. Converted tensors are new ones: build
+    /// optimisers afterwards (unlike PyTorch, where they go on with the converted parameters). Nothing is changed on
+    /// an error.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is not floating point or only stored.
+    ///
+    /// ```
+    /// use sconce::DType;
+    /// use sconce::nn::{Linear, ModuleExt};
+    ///
+    /// let mut layer = Linear::new(4, 3)?;
+    /// layer.to(DType::F64)?;
+    /// assert_eq!(layer.weight.dtype(), DType::F64);
+    /// assert!(layer.to(DType::I64).is_err());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn to(&mut self, dtype: DType) -> Result<()> {
+        super::convert::to(self.as_module_mut(), dtype)
+    }
+
+    /// The number of elements of all parameters, each parameter once.
+    fn num_parameters(&self) -> usize {
+        self.named_parameters().iter().map(|(_, parameter)| parameter.numel()).sum()
+    }
+
+    /// A table of the modules and parameters of this tree, to print.
+    fn summary(&self) -> Summary {
+        Summary::new(self.as_module())
+    }
+}
+
+impl<M: Module + ?Sized> ModuleExt for M {}
+
+fn depth(path: &str) -> usize {
+    if path.is_empty() { 0 } else { 1 + path.bytes().filter(|&b| b == b'.').count() }
+}
+
+/// Visits parameters under every name they have, and remembers the first one for messages.
+pub(crate) fn each_parameter<'a>(module: &'a dyn Module, f: &mut dyn FnMut(&str, &'a Param)) {
+    walk(module, Want::Params, &mut |path, item| {
+        if let Item::Leaf(Leaf::Param(parameter)) = item {
+            parameter.set_label(path);
+            f(path, parameter);
+        }
+    });
+}
+
+pub(super) fn each_leaf<'a>(module: &'a dyn Module, f: &mut dyn FnMut(&str, Leaf<'a>)) {
+    walk(module, Want::Everything, &mut |path, item| {
+        if let Item::Leaf(leaf) = item {
+            f(path, leaf);
+        }
+    });
+}
+
+fn select(module: &dyn Module, selector: impl IntoSelector, buffers: bool) -> Result<Selection> {
+    let selector = selector.into_selector()?;
+    let mut list = Vec::new();
+    each_leaf(module, &mut |path, leaf| match leaf {
+        Leaf::Param(parameter) => list.push((path.to_owned(), Kind::Param, parameter.tensor())),
+        Leaf::Buffer(buffer) if buffers => list.push((path.to_owned(), Kind::Buffer, buffer.tensor())),
+        _ => {}
+    });
+    selector.select(list.iter().map(|(path, kind, tensor)| Candidate {
+        path,
+        kind: Some(*kind),
+        dtype: tensor.dtype(),
+        shape: tensor.shape(),
+        trainable: Some(tensor.requires_grad()),
+    }))
+}
+
+fn set_trained(module: &dyn Module, selector: impl IntoSelector, trained: bool) -> Result<Selection> {
+    let selection = select(module, selector, false)?;
+    let mut names = selection.names().iter().peekable();
+    let mut result = Ok(());
+    each_parameter(module, &mut |path, parameter| {
+        // Both walks have the same order.
+        if names.next_if(|name| *name == path).is_some() && result.is_ok() {
+            if !trained {
+                parameter.tensor().zero_grad();
+            }
+            result = parameter.tensor().requires_grad_(trained).map(drop).context(|| path);
+        }
+    });
+    result.map(|()| selection)
+}
+
+fn set_mode(module: &mut dyn Module, mode: Mode) {
+    walk_mut(module, &mut |leaf| {
+        if let LeafMut::Mode(m) = leaf {
+            *m = mode;
+        }
+    });
+}
+
+fn unknown(what: &str, path: &str, names: &[String]) -> Error {
+    let hint = did_you_mean(path, names.iter().map(String::as_str).filter(|name| !name.is_empty()));
+    Error::not_found(format!("no {what} `{path}`{hint}"))
+}

@@ -1,0 +1,213 @@
+//! The leaves of a module: parameters, buffers and the mode.
+
+use std::ops::Deref;
+
+use super::module::{Leaf, LeafMut};
+use crate::tensor::scalar::Operand;
+use crate::tensor::{DType, Tensor};
+use crate::{Context, Result};
+
+/// A tensor that is trained; PyTorch's `nn.Parameter`.
+///
+/// It dereferences to its [`Tensor`]. A clone is the same parameter: two fields that hold clones are tied.
+///
+/// ```
+/// use sconce::nn::Param;
+/// use sconce::{DType, Tensor};
+///
+/// let weight = Param::new(&Tensor::zeros([2, 3], DType::F32)?)?;
+/// assert!(weight.requires_grad());
+/// assert!(weight.clone().is(&weight));
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Param(Tensor);
+
+impl Param {
+    /// Makes a trained parameter of a tensor's memory, without its history.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is not floating point.
+    pub fn new(tensor: &Tensor) -> Result<Self> {
+        tensor.detach().requires_grad_(true).map(Self).context(|| "Param::new")
+    }
+
+    /// Makes a parameter that is not trained until `requires_grad_(true)`; any dtype will do.
+    pub fn frozen(tensor: &Tensor) -> Self {
+        Self(tensor.detach())
+    }
+
+    /// The tensor.
+    pub fn tensor(&self) -> &Tensor {
+        &self.0
+    }
+}
+
+/// A tensor that belongs to a module's state but is not trained, such as a running mean.
+///
+/// It dereferences to its [`Tensor`].
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    tensor: Tensor,
+    persistent: bool,
+}
+
+impl Buffer {
+    /// Makes a buffer that is part of the state dict, of a tensor's memory, without its history.
+    pub fn new(tensor: &Tensor) -> Self {
+        Self { tensor: tensor.detach(), persistent: true }
+    }
+
+    /// Makes a buffer that is not part of the state dict.
+    pub fn transient(tensor: &Tensor) -> Self {
+        Self { tensor: tensor.detach(), persistent: false }
+    }
+
+    /// Whether the buffer is part of the state dict.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// The tensor.
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    pub(super) fn replace(&mut self, tensor: Tensor) {
+        self.tensor = tensor;
+    }
+}
+
+impl Param {
+    pub(super) fn replace(&mut self, tensor: Tensor) {
+        self.0 = tensor;
+    }
+}
+
+/// Whether a module trains or evaluates: dropout and batch normalisation differ.
+///
+/// [`ModuleExt::train`](super::ModuleExt::train) and [`eval`](super::ModuleExt::eval) set every `Mode` of a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Training, the mode of a new module.
+    #[default]
+    Train,
+    /// Evaluation.
+    Eval,
+}
+
+impl Mode {
+    /// Whether this is [`Train`](Self::Train).
+    pub fn is_train(self) -> bool {
+        self == Self::Train
+    }
+}
+
+macro_rules! tensor_leaf {
+    ($type:ident, $self:ident => $tensor:expr) => {
+        impl Deref for $type {
+            type Target = Tensor;
+
+            fn deref(&$self) -> &Tensor {
+                &$tensor
+            }
+        }
+
+        /// The tensor's methods of these names, which would otherwise be hidden by those of
+        /// [`ModuleExt`](super::ModuleExt).
+        impl $type {
+            /// [`Tensor::to`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn to(&self, dtype: DType) -> Result<Tensor> {
+                self.tensor().to(dtype)
+            }
+
+            /// [`Tensor::select`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn select(&self, dim: isize, index: isize) -> Result<Tensor> {
+                self.tensor().select(dim, index)
+            }
+
+            /// [`Tensor::requires_grad_`].
+            ///
+            /// # Errors
+            ///
+            /// As there.
+            pub fn requires_grad_(&self, requires_grad: bool) -> Result<Tensor> {
+                self.tensor().requires_grad_(requires_grad)
+            }
+
+            /// [`Tensor::zero_grad`].
+            pub fn zero_grad(&self) {
+                self.tensor().zero_grad();
+            }
+        }
+
+        impl AsRef<Tensor> for $type {
+            fn as_ref(&self) -> &Tensor {
+                self
+            }
+        }
+
+        impl<'a> From<&'a $type> for Operand<'a> {
+            fn from(leaf: &'a $type) -> Self {
+                Self::Tensor(leaf)
+            }
+        }
+    };
+}
+
+tensor_leaf!(Param, self => self.0);
+tensor_leaf!(Buffer, self => self.tensor);
+
+/// Implements `Module` for a leaf: it has no fields, and says what it is.
+macro_rules! leaves {
+    ($($type:ty, $name:expr, $self:ident => $leaf:expr, $leaf_mut:expr;)*) => {
+        $(impl $crate::Module for $type {
+            fn fields<'a>(&'a self, _: &mut dyn FnMut(&str, &'a dyn $crate::Module)) {}
+
+            fn fields_mut<'a>(&'a mut self, _: &mut dyn FnMut(&str, &'a mut dyn $crate::Module)) {}
+
+            fn leaf(&$self) -> Option<$crate::nn::Leaf<'_>> {
+                Some($leaf)
+            }
+
+            fn leaf_mut(&mut $self) -> Option<$crate::nn::LeafMut<'_>> {
+                $leaf_mut
+            }
+
+            fn type_name(&self) -> &'static str {
+                $name
+            }
+        })*
+    };
+}
+
+leaves! {
+    Param, "Param", self => Leaf::Param(self), Some(LeafMut::Param(self));
+    Buffer, "Buffer", self => Leaf::Buffer(self), Some(LeafMut::Buffer(self));
+    Mode, "Mode", self => Leaf::Mode(*self), Some(LeafMut::Mode(self));
+}
+
+/// Implements `Module` for types that are settings: they are shown by their `Debug`.
+macro_rules! settings {
+    ($($type:ty),* $(,)?) => {
+        $($crate::nn::leaf::leaves! {
+            $type, stringify!($type), self => $crate::nn::Leaf::Setting(self), None;
+        })*
+    };
+}
+
+#[rustfmt::skip]
+settings!(
+    bool, char, f32, f64, i8, i16, i32, i64, isize, u8, u16, u32, u64, usize, String, &'static str, DType,
+);
+
+pub(super) use {leaves, settings};

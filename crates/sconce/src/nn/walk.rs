@@ -1,0 +1,131 @@
+//! The one traversal of a module, in PyTorch's order.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::containers::SEQUENCES;
+use super::module::{Leaf, LeafMut, Module};
+
+/// What the traversal meets.
+pub(super) enum Item<'a> {
+    Module(&'a dyn Module),
+    Leaf(Leaf<'a>),
+}
+
+/// What a traversal wants to see; what it does not want costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    Params,
+    Everything,
+}
+
+/// Visits modules in pre-order, the root under the empty path; right after a module its own parameters, then its other
+/// leaves, each in the order of declaration; then its children.
+///
+/// The recursion is as deep as the module is nested, which its drop is as well.
+pub(super) fn walk<'a>(root: &'a dyn Module, want: Want, f: &mut dyn FnMut(&str, Item<'a>)) {
+    match root.leaf() {
+        Some(leaf) => f("", Item::Leaf(leaf)),
+        None => module(root, &mut String::new(), want, f),
+    }
+}
+
+fn module<'a>(this: &'a dyn Module, path: &mut String, want: Want, f: &mut dyn FnMut(&str, Item<'a>)) {
+    f(path, Item::Module(this));
+    let (mut other_leaves, mut children) = (false, false);
+    this.fields(&mut |name, field| match field.leaf() {
+        Some(leaf @ Leaf::Param(_)) => at(path, name, |path| f(path, Item::Leaf(leaf))),
+        Some(_) => other_leaves = true,
+        None => children = true,
+    });
+    if other_leaves && want == Want::Everything {
+        this.fields(&mut |name, field| match field.leaf() {
+            None | Some(Leaf::Param(_) | Leaf::Absent) => {}
+            Some(leaf) => at(path, name, |path| f(path, Item::Leaf(leaf))),
+        });
+    }
+    if children {
+        this.fields(&mut |name, field| {
+            if field.leaf().is_none() {
+                at(path, name, |path| {
+                    if is_settings(field) {
+                        settings(field, path, want, f);
+                    } else {
+                        module(field, path, want, f);
+                    }
+                });
+            }
+        });
+    }
+}
+
+/// The leaves of a sequence of settings.
+fn settings<'a>(sequence: &'a dyn Module, path: &mut String, want: Want, f: &mut dyn FnMut(&str, Item<'a>)) {
+    if want == Want::Everything {
+        sequence.fields(&mut |name, field| {
+            if let Some(leaf) = field.leaf() {
+                at(path, name, |path| f(path, Item::Leaf(leaf)));
+            }
+        });
+    }
+}
+
+/// Whether this is a sequence of settings, like a kernel size: not a module that a listing should name.
+pub(super) fn is_settings(module: &dyn Module) -> bool {
+    if !SEQUENCES.contains(&module.type_name()) {
+        return false;
+    }
+    let (mut any, mut all) = (false, true);
+    module.fields(&mut |_, field| {
+        any = true;
+        all &= matches!(field.leaf(), Some(Leaf::Setting(_)));
+    });
+    any && all
+}
+
+/// Calls `f` with the path of a field.
+fn at(path: &mut String, name: &str, f: impl FnOnce(&mut String)) {
+    let length = path.len();
+    if length > 0 {
+        path.push('.');
+    }
+    path.push_str(name);
+    f(path);
+    path.truncate(length);
+}
+
+/// Visits every leaf that can be changed, in the order of declaration.
+pub(super) fn walk_mut(module: &mut dyn Module, f: &mut dyn FnMut(LeafMut<'_>)) {
+    if module.leaf().is_some() {
+        if let Some(leaf) = module.leaf_mut() {
+            f(leaf);
+        }
+    } else {
+        module.fields_mut(&mut |_, field| walk_mut(field, f));
+    }
+}
+
+/// A set of tensors, by identity.
+pub(super) type Identities = HashSet<usize, BuildHasherDefault<AddressHasher>>;
+
+/// Spreads addresses: a multiplication, which is far cheaper than the hash of the standard library.
+#[derive(Default)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(byte.into());
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // The upper bits of a product depend on all lower bits of the factor; the table takes its index from the lower.
+        let product = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = product ^ (product >> 32);
+    }
+}

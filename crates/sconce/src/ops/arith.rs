@@ -1,0 +1,335 @@
+//! Elementwise arithmetic that is put together from other operations, and that of integers.
+
+use super::driver::{self, Kind, kind};
+use super::registry::{OpInfo, Sample};
+use crate::tensor::dtype::Category;
+use crate::tensor::layout::broadcast;
+use crate::tensor::promote::Promotion;
+use crate::tensor::scalar::{Operand, Scalar};
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// An operation of integers, and of bools if `bools`.
+fn integers(
+    op: &'static str,
+    x: &Tensor,
+    other: Operand<'_>,
+    bools: bool,
+    f: impl Fn(i64, i64) -> i64 + Sync + Copy,
+) -> Result<Tensor> {
+    let dtype = Promotion::new().tensor(x).operand(&other).dtype();
+    if kind(op, dtype)? != Kind::I64 || dtype == DType::Bool && !bools {
+        return Err(Error::dtype(format!("{op}: not implemented for {dtype}")));
+    }
+    let y = match other {
+        Operand::Tensor(y) => y.clone(),
+        number => number.tensor(DType::I64)?,
+    };
+    let shape = broadcast(op, x.shape(), y.shape())?;
+    driver::map::<i64, 2>(op, &shape, dtype, [x, &y], move |[x, y]| f(x, y))
+}
+
+macro_rules! integer_ops {
+    ($($(#[$doc:meta])* $name:ident, $inplace:ident, $bools:literal, |$x:ident, $y:ident| $f:expr;)*) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                ///
+                /// If the dtypes are not integers (or, for logic, bool), or the shapes do not broadcast.
+                pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+                    integers(stringify!($name), self, other.into(), $bools, |$x, $y| $f)
+                }
+
+                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// As out of place; also if the result does not fit this tensor.
+                pub fn $inplace<'a>(&self, other: impl Into<Operand<'a>>) -> Result<()> {
+                    let result = self.$name(other)?;
+                    if result.dtype().category() > self.dtype().category() || result.shape() != self.shape() {
+                        return Err(Error::shape(format!(
+                            concat!(stringify!($name), "_: the result of shape {:?} and dtype {} does not fit {:?} of {}"),
+                            result.shape(), result.dtype(), self.shape(), self.dtype()
+                        )));
+                    }
+                    self.copy_(&result)
+                }
+            )*
+        }
+    };
+}
+
+integer_ops! {
+    /// The bits that both have.
+    bitwise_and, bitwise_and_, true, |x, y| x & y;
+    /// The bits that either has.
+    bitwise_or, bitwise_or_, true, |x, y| x | y;
+    /// The bits that exactly one has.
+    bitwise_xor, bitwise_xor_, true, |x, y| x ^ y;
+    /// The greatest common divisor; 0 of zeros.
+    gcd, gcd_, false, |x, y| gcd(x, y);
+    /// The least common multiple; 0 with 0.
+    lcm, lcm_, false, |x, y| if x == 0 || y == 0 { 0 } else { (x / gcd(x, y)).wrapping_mul(y).wrapping_abs() };
+}
+
+fn gcd(x: i64, y: i64) -> i64 {
+    let (mut x, mut y) = (x, y);
+    while y != 0 {
+        (x, y) = (y, x.wrapping_rem(y));
+    }
+    x.wrapping_abs()
+}
+
+/// Bits of an integer dtype.
+fn bits(dtype: DType) -> i64 {
+    8 * dtype.size() as i64
+}
+
+impl Tensor {
+    /// Every bit turned over; bools negated.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is not an integer or bool.
+    pub fn bitwise_not(&self) -> Result<Tensor> {
+        if self.dtype() == DType::Bool {
+            return self.logical_not();
+        }
+        self.bitwise_xor(-1i64)
+    }
+
+    /// This times 2 to the power of the other; 0 if that shifts everything out, or by a negative number.
+    ///
+    /// # Errors
+    ///
+    /// If a dtype is not an integer, or the shapes do not broadcast.
+    pub fn bitwise_left_shift<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+        let other = other.into();
+        let bits = bits(Promotion::new().tensor(self).operand(&other).dtype());
+        integers("bitwise_left_shift", self, other, false, move |x, y| {
+            if (0..bits).contains(&y) { x.wrapping_shl(y as u32) } else { 0 }
+        })
+    }
+
+    /// This divided by 2 to the power of the other, rounded down; a shift that is too far or negative shifts all out.
+    ///
+    /// # Errors
+    ///
+    /// As [`bitwise_left_shift`](Self::bitwise_left_shift).
+    pub fn bitwise_right_shift<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+        let other = other.into();
+        let bits = bits(Promotion::new().tensor(self).operand(&other).dtype());
+        integers("bitwise_right_shift", self, other, false, move |x, y| {
+            x >> if (0..bits).contains(&y) { y } else { 63 }
+        })
+    }
+
+    /// `self + weight · (end − self)`.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not broadcast or the dtypes differ.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let (x, y) = (Tensor::scalar(1.0f32), Tensor::scalar(5.0f32));
+    /// assert_eq!(x.lerp(&y, 0.25)?.item()?, 2.0);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn lerp<'a>(&self, end: &Tensor, weight: impl Into<Operand<'a>>) -> Result<Tensor> {
+        if self.dtype() != end.dtype() {
+            return Err(Error::dtype(format!("lerp: dtypes differ: {} and {}", self.dtype(), end.dtype())));
+        }
+        let weight = weight.into().tensor(self.dtype())?;
+        let difference = end.sub(self)?;
+        // From the nearer end, so that it is met exactly.
+        let from_start = self.add(&difference.mul(&weight)?)?;
+        let from_end = end.sub(&difference.mul(&weight.rsub(1.0)?)?)?;
+        from_start.where_(&weight.detach().abs()?.lt(0.5)?, &from_end)
+    }
+
+    /// `self + value · a · b`.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not broadcast, or `value` is a float where everything else is an integer.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::scalar(2.0f32);
+    /// assert_eq!(x.addcmul(&x, &x, 0.5)?.item()?, 4.0);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        let product = a.mul(b)?;
+        let value = value.into();
+        if product.dtype().category() < Category::Float && matches!(value, Scalar::Float(_)) {
+            return Err(Error::dtype(format!("addcmul: value {value:?} for integers")));
+        }
+        self.add(&scaled(&product, value)?)
+    }
+
+    /// `self + value · a / b`.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not broadcast or the dtypes are integers.
+    pub fn addcdiv(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
+        if [a, b].iter().all(|t| !t.dtype().is_floating_point()) {
+            return Err(Error::dtype(format!("addcdiv: not implemented for {} / {}", a.dtype(), b.dtype())));
+        }
+        self.add(&scaled(&a.div(b)?, value.into())?)
+    }
+
+    /// [`addcmul`](Self::addcmul) in place.
+    ///
+    /// # Errors
+    ///
+    /// As out of place; also if the result does not fit this tensor, or it may not be changed while recording.
+    pub fn addcmul_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<()> {
+        self.add_(&scaled(&a.mul(b)?, value.into())?)
+    }
+
+    /// [`addcdiv`](Self::addcdiv) in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`addcmul_`](Self::addcmul_).
+    pub fn addcdiv_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<()> {
+        self.add_(&scaled(&a.div(b)?, value.into())?)
+    }
+
+    /// [`lerp`](Self::lerp) in place.
+    ///
+    /// # Errors
+    ///
+    /// As [`addcmul_`](Self::addcmul_).
+    pub fn lerp_<'a>(&self, end: &Tensor, weight: impl Into<Operand<'a>>) -> Result<()> {
+        let weight = weight.into().tensor(self.dtype())?;
+        self.add_(&end.sub(self)?.mul(&weight)?)
+    }
+
+    /// NaN replaced by `nan`, and infinities by numbers: by default the greatest and the least of the dtype.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is only stored.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![f32::NAN, f32::INFINITY, 2.0], [3])?;
+    /// assert_eq!(x.nan_to_num(0.0, None, None)?.to_vec::<f32>()?, [0.0, f32::MAX, 2.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn nan_to_num(&self, nan: f64, posinf: Option<f64>, neginf: Option<f64>) -> Result<Tensor> {
+        if !self.dtype().is_floating_point() {
+            return self.copy();
+        }
+        let greatest = match self.dtype() {
+            DType::F64 => f64::MAX,
+            DType::F16 => 65504.0,
+            DType::BF16 => half::bf16::MAX.to_f64(),
+            _ => f64::from(f32::MAX),
+        };
+        let x = self.detach();
+        self.masked_fill(&x.isnan()?, nan)?
+            .masked_fill(&x.eq(f64::INFINITY)?, posinf.unwrap_or(greatest))?
+            .masked_fill(&x.eq(f64::NEG_INFINITY)?, neginf.unwrap_or(-greatest))
+    }
+
+    /// [`sign`](Self::sign); PyTorch tells them apart for complex numbers.
+    ///
+    /// # Errors
+    ///
+    /// As [`sign`](Self::sign).
+    pub fn sgn(&self) -> Result<Tensor> {
+        self.sign()
+    }
+
+    /// The tensor itself; an error for bool, as in PyTorch.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is bool.
+    pub fn positive(&self) -> Result<Tensor> {
+        if self.dtype() == DType::Bool {
+            return Err(Error::dtype("positive: not implemented for bool"));
+        }
+        Ok(self.clone())
+    }
+
+    /// Where the sign bit is set: negative numbers, −0 and some NaNs.
+    ///
+    /// # Errors
+    ///
+    /// If the dtype is only stored.
+    pub fn signbit(&self) -> Result<Tensor> {
+        match kind("signbit", self.dtype())? {
+            Kind::I64 => self.detach().lt(0),
+            _ => driver::map::<f64, 1>("signbit", self.shape(), DType::Bool, [self], |[x]| {
+                f64::from(u8::from(x.is_sign_negative()))
+            }),
+        }
+    }
+}
+
+fn scaled(t: &Tensor, value: Scalar) -> Result<Tensor> {
+    if value.to_f64() == 1.0 { Ok(t.clone()) } else { t.mul(value) }
+}
+
+const D: (f64, f64) = (0.5, 2.0);
+
+/// For the generic tests.
+pub(crate) static ARITHMETIC: &[OpInfo] = &[
+    OpInfo {
+        name: "lerp",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3], D), (&[2, 3], D)], |x| x[0].lerp(&x[1], 0.3))
+                    .with_inplace(|x| x[0].lerp_(&x[1], 0.3)),
+                Sample::new(&[(&[2, 3], D), (&[3], D), (&[2, 1], (0.1, 0.4))], |x| x[0].lerp(&x[1], &x[2])),
+            ]
+        },
+    },
+    OpInfo {
+        name: "addcmul",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3], D), (&[3], D), (&[2, 1], D)], |x| x[0].addcmul(&x[1], &x[2], 0.5))
+                    .with_inplace(|x| x[0].addcmul_(&x[1], &x[2], 0.5)),
+            ]
+        },
+    },
+    OpInfo {
+        name: "addcdiv",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3], D), (&[3], D), (&[2, 1], D)], |x| x[0].addcdiv(&x[1], &x[2], 0.5))
+                    .with_inplace(|x| x[0].addcdiv_(&x[1], &x[2], 0.5)),
+            ]
+        },
+    },
+    OpInfo {
+        name: "clamp",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3], (-3.0, 3.0))], |x| x[0].clamp(-1.0, 1.5))
+                    .with_inplace(|x| x[0].clamp_(-1.0, 1.5)),
+            ]
+        },
+    },
+    OpInfo {
+        name: "nan_to_num",
+        samples: || vec![Sample::new(&[(&[2, 3], D)], |x| x[0].nan_to_num(0.0, None, None))],
+    },
+    OpInfo {
+        name: "prelu",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 3, 2], (-3.0, 3.0)), (&[3], D)], |x| x[0].prelu(&x[1])),
+                Sample::new(&[(&[4], (-3.0, 3.0)), (&[1], D)], |x| x[0].prelu(&x[1])),
+            ]
+        },
+    },
+];

@@ -1,0 +1,455 @@
+//! Convolutions. Each of the three operations here is the derivative of the others.
+
+use sconce_kernels::Conv2d;
+use smallvec::smallvec;
+
+use super::driver::layers;
+use super::reduce::float_dtype;
+use super::registry::{OpInfo, Sample};
+use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// How a convolution moves over its input; each pair is rows, columns.
+///
+/// ```
+/// use sconce::functional::Conv2dOptions;
+/// let options = Conv2dOptions { padding: [1, 1], ..Default::default() };
+/// assert_eq!(options.stride, [1, 1]);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dOptions {
+    /// The step of the kernel, 1 by default.
+    pub stride: [usize; 2],
+    /// Zeros on each side, none by default.
+    pub padding: [usize; 2],
+    /// The distance between the kernel's elements, 1 by default.
+    pub dilation: [usize; 2],
+    /// Groups of channels that are convolved apart, 1 by default.
+    pub groups: usize,
+}
+
+impl Default for Conv2dOptions {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+/// How a transposed convolution moves over its output; each pair is rows, columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvTranspose2dOptions {
+    /// The step of the kernel, 1 by default.
+    pub stride: [usize; 2],
+    /// What is cut off on each side, nothing by default.
+    pub padding: [usize; 2],
+    /// What is added at the end of each dimension, nothing by default.
+    pub output_padding: [usize; 2],
+    /// The distance between the kernel's elements, 1 by default.
+    pub dilation: [usize; 2],
+    /// Groups of channels that are convolved apart, 1 by default.
+    pub groups: usize,
+}
+
+impl Default for ConvTranspose2dOptions {
+    fn default() -> Self {
+        Self { stride: [1, 1], padding: [0, 0], output_padding: [0, 0], dilation: [1, 1], groups: 1 }
+    }
+}
+
+/// The convolution of an input with a weight, and a bias if there is a third input.
+#[derive(Debug)]
+struct Convolution {
+    geometry: Conv2d,
+    bias: bool,
+}
+
+/// The input's gradient, from the output's and the weight.
+#[derive(Debug)]
+struct BackwardInput(Conv2d);
+
+/// The weight's gradient, from the output's and the input.
+#[derive(Debug)]
+struct BackwardWeight(Conv2d);
+
+/// Each of two inputs is saved for the gradient of the other.
+fn saves_other(needs: &[bool]) -> Saves {
+    Saves::input(1).when(needs[0]).and(Saves::input(0).when(needs[1]))
+}
+
+impl Op for Convolution {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        layers::conv2d("conv2d", &self.geometry, x[0], x[1], x.get(2).copied())
+    }
+
+    fn saves(&self, needs: &[bool]) -> Saves {
+        saves_other(needs)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let input = if saved.needs(0) {
+            Some(apply(BackwardInput(self.geometry), &[grad, &saved.input(1)?])?)
+        } else {
+            None
+        };
+        let weight = if saved.needs(1) {
+            Some(apply(BackwardWeight(self.geometry), &[grad, &saved.input(0)?])?)
+        } else {
+            None
+        };
+        let mut grads: Grads = smallvec![input, weight];
+        if self.bias {
+            grads.push(if saved.needs(2) { Some(grad.sum([0, 2, 3])?) } else { None });
+        }
+        Ok(grads)
+    }
+}
+
+impl Op for BackwardInput {
+    fn name(&self) -> &'static str {
+        "conv_transpose2d"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        layers::conv2d_backward_input("conv_transpose2d", &self.0, x[0], x[1])
+    }
+
+    fn saves(&self, needs: &[bool]) -> Saves {
+        saves_other(needs)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let output = if saved.needs(0) {
+            Some(apply(Convolution { geometry: self.0, bias: false }, &[grad, &saved.input(1)?])?)
+        } else {
+            None
+        };
+        let weight = if saved.needs(1) {
+            Some(apply(BackwardWeight(self.0), &[&saved.input(0)?, grad])?)
+        } else {
+            None
+        };
+        Ok(smallvec![output, weight])
+    }
+}
+
+impl Op for BackwardWeight {
+    fn name(&self) -> &'static str {
+        "conv2d_backward_weight"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        layers::conv2d_backward_weight("conv2d_backward_weight", &self.0, x[0], x[1])
+    }
+
+    fn saves(&self, needs: &[bool]) -> Saves {
+        saves_other(needs)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let output = if saved.needs(0) {
+            Some(apply(Convolution { geometry: self.0, bias: false }, &[&saved.input(1)?, grad])?)
+        } else {
+            None
+        };
+        let input = if saved.needs(1) {
+            Some(apply(BackwardInput(self.0), &[&saved.input(0)?, grad])?)
+        } else {
+            None
+        };
+        Ok(smallvec![output, input])
+    }
+}
+
+fn pair(p: [usize; 2]) -> (usize, usize) {
+    (p[0], p[1])
+}
+
+/// Refuses what no convolution can have.
+fn check(
+    op: &str,
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    steps: [[usize; 2]; 2],
+    groups: usize,
+) -> Result<()> {
+    float_dtype(op, input)?;
+    let dtypes_agree = weight.dtype() == input.dtype() && bias.is_none_or(|b| b.dtype() == input.dtype());
+    if !dtypes_agree {
+        return Err(Error::dtype(format!(
+            "{op}: dtypes differ: input {}, weight {}, bias {:?}",
+            input.dtype(),
+            weight.dtype(),
+            bias.map(Tensor::dtype)
+        )));
+    }
+    if steps.iter().flatten().any(|&n| n == 0) || groups == 0 {
+        return Err(Error::argument(format!(
+            "{op}: stride {:?}, dilation {:?} and groups {groups} must be positive",
+            steps[0], steps[1]
+        )));
+    }
+    if !matches!(input.dim(), 3 | 4) || weight.dim() != 4 {
+        return Err(Error::shape(format!(
+            "{op}: needs an input [N, C, H, W] or [C, H, W] and a weight of 4 dimensions, found {:?} and {:?}",
+            input.shape(),
+            weight.shape()
+        )));
+    }
+    Ok(())
+}
+
+fn misfit(op: &str, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, groups: usize) -> Error {
+    Error::shape(format!(
+        "{op}: input {:?}, weight {:?} and bias {:?} do not fit each other with groups {groups}",
+        input.shape(),
+        weight.shape(),
+        bias.map(Tensor::shape)
+    ))
+}
+
+/// Runs a function on a batch: one of a single element is made where there is none, and unmade after.
+pub(super) fn batched(x: &Tensor, rank: usize, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    if x.dim() == rank { f(x) } else { f(&x.unsqueeze(0)?)?.squeeze(0) }
+}
+
+/// The convolution (cross-correlation) of `[N, C, H, W]` or `[C, H, W]` with a weight `[out, C / groups, h, w]`.
+///
+/// # Errors
+///
+/// If shapes, groups or dtypes do not fit, the kernel exceeds the padded input, or a step is 0.
+///
+/// ```
+/// use sconce::{DType, Tensor, functional::{Conv2dOptions, conv2d}};
+/// let x = Tensor::ones([1, 2, 5, 5], DType::F32)?;
+/// let weight = Tensor::ones([3, 2, 3, 3], DType::F32)?;
+/// let y = conv2d(&x, &weight, None, Conv2dOptions { padding: [1, 1], ..Default::default() })?;
+/// assert_eq!(y.shape(), [1, 3, 5, 5]);
+/// assert_eq!(y.select(2, 2)?.select(2, 2)?.to_vec::<f32>()?, [18.0; 3]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn conv2d(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: Conv2dOptions,
+) -> Result<Tensor> {
+    const OP: &str = "conv2d";
+    let Conv2dOptions { stride, padding, dilation, groups } = options;
+    check(OP, input, weight, bias, [stride, dilation], groups)?;
+    batched(input, 4, |x| {
+        let (s, w) = (x.shape(), weight.shape());
+        let fits = w[0] % groups == 0
+            && s[1] == w[1] * groups
+            && w[0] > 0
+            && bias.is_none_or(|b| b.shape() == [w[0]]);
+        if !fits {
+            return Err(misfit(OP, input, weight, bias, groups));
+        }
+        let geometry = Conv2d {
+            n: s[0],
+            c_in: s[1],
+            h: s[2],
+            w: s[3],
+            c_out: w[0],
+            kernel: (w[2], w[3]),
+            stride: pair(stride),
+            padding: pair(padding),
+            dilation: pair(dilation),
+            groups,
+        };
+        if geometry.output().is_none() {
+            return Err(Error::shape(format!(
+                "{OP}: the kernel of weight {:?} with dilation {dilation:?} exceeds the input {:?} with padding {padding:?}",
+                weight.shape(),
+                input.shape()
+            )));
+        }
+        match bias {
+            Some(bias) => apply(Convolution { geometry, bias: true }, &[x, weight, bias]),
+            None => apply(Convolution { geometry, bias: false }, &[x, weight]),
+        }
+    })
+}
+
+/// The transposed convolution of `[N, C, H, W]` or `[C, H, W]` with a weight `[C, out / groups, h, w]`.
+///
+/// # Errors
+///
+/// As [`conv2d`]; also if `output_padding` is not less than stride or dilation.
+///
+/// ```
+/// use sconce::{DType, Tensor, functional::{ConvTranspose2dOptions, conv_transpose2d}};
+/// let x = Tensor::ones([1, 2, 3, 3], DType::F32)?;
+/// let weight = Tensor::ones([2, 4, 2, 2], DType::F32)?;
+/// let options = ConvTranspose2dOptions { stride: [2, 2], ..Default::default() };
+/// assert_eq!(conv_transpose2d(&x, &weight, None, options)?.shape(), [1, 4, 6, 6]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn conv_transpose2d(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: ConvTranspose2dOptions,
+) -> Result<Tensor> {
+    const OP: &str = "conv_transpose2d";
+    let ConvTranspose2dOptions { stride, padding, output_padding, dilation, groups } = options;
+    check(OP, input, weight, bias, [stride, dilation], groups)?;
+    if (0..2).any(|i| output_padding[i] >= stride[i] && output_padding[i] >= dilation[i]) {
+        return Err(Error::argument(format!(
+            "{OP}: output_padding {output_padding:?} must be less than stride {stride:?} or dilation {dilation:?}"
+        )));
+    }
+    batched(input, 4, |x| {
+        let (s, w) = (x.shape(), weight.shape());
+        let channels = w[1] * groups;
+        let fits =
+            s[1] == w[0] && w[0] % groups == 0 && w[0] > 0 && bias.is_none_or(|b| b.shape() == [channels]);
+        if !fits {
+            return Err(misfit(OP, input, weight, bias, groups));
+        }
+        let size = |i: usize| {
+            let reach = s[2 + i].checked_sub(1)?.checked_mul(stride[i])?;
+            let kernel = w[2 + i].checked_sub(1)?.checked_mul(dilation[i])?;
+            reach
+                .checked_add(kernel)?
+                .checked_add(output_padding[i])?
+                .checked_add(1)?
+                .checked_sub(padding[i].checked_mul(2)?)
+        };
+        let (Some(h), Some(width)) = (size(0), size(1)) else {
+            return Err(Error::shape(format!(
+                "{OP}: nothing is left of input {:?} and weight {:?} with padding {padding:?}",
+                input.shape(),
+                weight.shape()
+            )));
+        };
+        let geometry = Conv2d {
+            n: s[0],
+            c_in: channels,
+            h,
+            w: width,
+            c_out: w[0],
+            kernel: (w[2], w[3]),
+            stride: pair(stride),
+            padding: pair(padding),
+            dilation: pair(dilation),
+            groups,
+        };
+        if geometry.output() != Some((s[2], s[3])) {
+            return Err(Error::shape(format!("{OP}: an input of shape {:?} has no output", input.shape())));
+        }
+        let y = apply(BackwardInput(geometry), &[x, weight])?;
+        bias.map_or(Ok(y.clone()), |bias| y.add(&bias.reshape([channels, 1, 1])?))
+    })
+}
+
+/// How a convolution in one dimension moves over its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv1dOptions {
+    /// The step of the kernel, 1 by default.
+    pub stride: usize,
+    /// Zeros on each side, none by default.
+    pub padding: usize,
+    /// The distance between the kernel's elements, 1 by default.
+    pub dilation: usize,
+    /// Groups of channels that are convolved apart, 1 by default.
+    pub groups: usize,
+}
+
+impl Default for Conv1dOptions {
+    fn default() -> Self {
+        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
+    }
+}
+
+/// The convolution of `[N, C, L]` or `[C, L]` with a weight `[out, C / groups, l]`.
+///
+/// # Errors
+///
+/// As [`conv2d`].
+///
+/// ```
+/// use sconce::{Tensor, functional::conv1d};
+/// let x = Tensor::from_vec(vec![1.0f32, 2.0, 4.0], [1, 1, 3])?;
+/// let weight = Tensor::from_vec(vec![-1.0f32, 1.0], [1, 1, 2])?;
+/// assert_eq!(conv1d(&x, &weight, None, Default::default())?.to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn conv1d(
+    input: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    options: Conv1dOptions,
+) -> Result<Tensor> {
+    if !matches!(input.dim(), 2 | 3) || weight.dim() != 3 {
+        return Err(Error::shape(format!(
+            "conv1d: needs an input [N, C, L] or [C, L] and a weight of 3 dimensions, found {:?} and {:?}",
+            input.shape(),
+            weight.shape()
+        )));
+    }
+    let wide = Conv2dOptions {
+        stride: [1, options.stride],
+        padding: [0, options.padding],
+        dilation: [1, options.dilation],
+        groups: options.groups,
+    };
+    conv2d(&input.unsqueeze(-2)?, &weight.unsqueeze(-2)?, bias, wide)
+        .map_err(|e| e.context("conv1d"))?
+        .squeeze(-2)
+}
+
+const D: (f64, f64) = (-1.0, 1.0);
+
+/// For the generic tests.
+pub(crate) static CONVOLUTIONS: &[OpInfo] = &[
+    OpInfo {
+        name: "conv2d",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 2, 4, 3], D), (&[3, 2, 2, 2], D), (&[3], D)], |x| {
+                    conv2d(&x[0], &x[1], Some(&x[2]), Conv2dOptions::default())
+                }),
+                Sample::new(&[(&[4, 5, 4], D), (&[4, 2, 3, 1], D)], |x| {
+                    let options =
+                        Conv2dOptions { stride: [2, 1], padding: [1, 2], dilation: [1, 2], groups: 2 };
+                    conv2d(&x[0], &x[1], None, options)
+                }),
+            ]
+        },
+    },
+    OpInfo {
+        name: "conv_transpose2d",
+        samples: || {
+            vec![
+                Sample::new(&[(&[2, 2, 3, 2], D), (&[2, 3, 2, 2], D), (&[3], D)], |x| {
+                    conv_transpose2d(&x[0], &x[1], Some(&x[2]), ConvTranspose2dOptions::default())
+                }),
+                Sample::new(&[(&[1, 2, 3, 2], D), (&[2, 2, 3, 2], D)], |x| {
+                    let options = ConvTranspose2dOptions {
+                        stride: [2, 3],
+                        padding: [1, 0],
+                        output_padding: [1, 2],
+                        dilation: [1, 2],
+                        groups: 2,
+                    };
+                    conv_transpose2d(&x[0], &x[1], None, options)
+                }),
+            ]
+        },
+    },
+    OpInfo {
+        name: "conv1d",
+        samples: || {
+            vec![Sample::new(&[(&[2, 2, 5], D), (&[3, 2, 2], D), (&[3], D)], |x| {
+                let options = Conv1dOptions { stride: 2, padding: 1, ..Default::default() };
+                conv1d(&x[0], &x[1], Some(&x[2]), options)
+            })]
+        },
+    },
+];

@@ -1,0 +1,168 @@
+//! Loops that move and add elements by index, over row-major memory.
+
+use crate::Result;
+use crate::ops::driver::{self, Kind, kind};
+use crate::tensor::Tensor;
+use crate::tensor::dtype::Element;
+
+/// A shape seen as `[…, n, inner]` around one dimension.
+#[derive(Clone, Copy)]
+pub(super) struct Around {
+    pub(super) n: usize,
+    pub(super) inner: usize,
+}
+
+impl Around {
+    pub(super) fn new(shape: &[usize], dim: usize) -> Self {
+        Self {
+            n: shape.get(dim).copied().unwrap_or(1),
+            inner: shape.get(dim + 1..).unwrap_or(&[]).iter().product(),
+        }
+    }
+}
+
+/// Runs a function that is generic over the size of an element.
+macro_rules! by_size {
+    ($size:expr, $f:ident($($arg:expr),*)) => {
+        match $size {
+            1 => $f::<1>($($arg),*),
+            2 => $f::<2>($($arg),*),
+            4 => $f::<4>($($arg),*),
+            8 => $f::<8>($($arg),*),
+            _ => $f::<16>($($arg),*),
+        }
+    };
+}
+
+pub(super) use by_size;
+
+/// `to[o, j, i] = from[o, index[o, j, i], i]`.
+pub(super) fn gather_elements<const S: usize>(
+    from: &[u8],
+    to: &mut [u8],
+    index: &[i64],
+    x: Around,
+    k: usize,
+) {
+    let (from, to) = (from.as_chunks::<S>().0, to.as_chunks_mut::<S>().0);
+    let Around { n, inner, .. } = x;
+    let plane = (k * inner).max(1);
+    for (o, (to, index)) in to.chunks_exact_mut(plane).zip(index.chunks_exact(plane)).enumerate() {
+        let from = &from[o * n * inner..];
+        for (at, (to, &index)) in to.iter_mut().zip(index).enumerate() {
+            *to = from[index as usize * inner + at % inner];
+        }
+    }
+}
+
+/// `to[o, index[o, j, i], i] = from[o, j, i]`.
+pub(super) fn scatter_elements<const S: usize>(
+    from: &[u8],
+    to: &mut [u8],
+    index: &[i64],
+    x: Around,
+    k: usize,
+) {
+    let (from, to) = (from.as_chunks::<S>().0, to.as_chunks_mut::<S>().0);
+    let Around { n, inner, .. } = x;
+    let plane = (k * inner).max(1);
+    for (o, (from, index)) in from.chunks_exact(plane).zip(index.chunks_exact(plane)).enumerate() {
+        let to = &mut to[o * n * inner..];
+        for (at, (from, &index)) in from.iter().zip(index).enumerate() {
+            to[index as usize * inner + at % inner] = *from;
+        }
+    }
+}
+
+/// `out[o, index[o, j, i], i] += from[o, j, i]`, or with `index[j]` where there is one for each `j`.
+fn add_elements<T: Copy>(
+    from: &[T],
+    out: &mut [T],
+    index: &[i64],
+    x: Around,
+    k: usize,
+    add: impl Fn(T, T) -> T,
+) {
+    let Around { n, inner, .. } = x;
+    let plane = (k * inner).max(1);
+    let one_per_slice = index.len() == k && from.len() != k;
+    for (o, from) in from.chunks_exact(plane).enumerate() {
+        let out = &mut out[o * n * inner..];
+        if one_per_slice {
+            for (from, &index) in from.chunks_exact(inner).zip(index) {
+                let out = &mut out[index as usize * inner..][..inner];
+                out.iter_mut().zip(from).for_each(|(a, &b)| *a = add(*a, b));
+            }
+        } else {
+            let index = &index[o * plane..];
+            for (at, (&from, &index)) in from.iter().zip(index).enumerate() {
+                let a = &mut out[index as usize * inner + at % inner];
+                *a = add(*a, from);
+            }
+        }
+    }
+}
+
+/// A copy of `x` with `from` added at indices: one per element of `from`, or one per slice along `dim`.
+pub(super) fn add_at(op: &str, x: &Tensor, dim: usize, index: &Tensor, from: &Tensor) -> Result<Tensor> {
+    let around = Around::new(x.shape(), dim);
+    let k = from.shape().get(dim).copied().unwrap_or(1);
+    fn run<T: Element>(
+        op: &str,
+        x: &Tensor,
+        index: &Tensor,
+        from: &Tensor,
+        add: impl FnOnce(&[T], &mut [T], &[i64]),
+    ) -> Result<Tensor> {
+        let (start, from) = (x.detach().to(T::DTYPE)?, from.detach().to(T::DTYPE)?.contiguous()?);
+        start
+            .with_slice(|start: &[T]| {
+                from.with_slice(|from: &[T]| {
+                    index.with_slice(|index: &[i64]| {
+                        driver::build(op, x.shape(), |out: &mut [T]| {
+                            out.copy_from_slice(start);
+                            add(from, out, index);
+                            Ok(())
+                        })
+                    })
+                })
+            })????
+            .to(x.dtype())
+    }
+    match kind(op, x.dtype())? {
+        Kind::F32 => run::<f32>(op, x, index, from, |from, out, index| {
+            add_elements(from, out, index, around, k, |a, b| a + b);
+        }),
+        Kind::F64 => run::<f64>(op, x, index, from, |from, out, index| {
+            add_elements(from, out, index, around, k, |a, b| a + b);
+        }),
+        Kind::I64 => run::<i64>(op, x, index, from, |from, out, index| {
+            add_elements(from, out, index, around, k, i64::wrapping_add);
+        }),
+    }
+}
+
+/// Moves elements of any dtype by a function of the input's, the output's and the indices' memory. The output starts as
+/// a copy of `start`, or as zeros.
+pub(super) fn move_elements(
+    op: &str,
+    from: &Tensor,
+    index: &Tensor,
+    shape: &[usize],
+    start: Option<&Tensor>,
+    f: impl FnOnce(&[u8], &mut [u8], &[i64]),
+) -> Result<Tensor> {
+    let from = from.detach().contiguous()?;
+    let start = start.map(|t| t.detach().contiguous()).transpose()?;
+    driver::with_bytes(op, &from, |from_bytes| {
+        index.with_slice(|index: &[i64]| {
+            driver::build_bytes(op, shape, from.dtype(), |out| {
+                if let Some(start) = &start {
+                    driver::with_bytes(op, start, |start| out.copy_from_slice(start))?;
+                }
+                f(from_bytes, out, index);
+                Ok(())
+            })
+        })
+    })??
+}

@@ -1,0 +1,41 @@
+//! Selecting, gathering and scattering by tensors of indices.
+
+mod elements;
+mod embedding;
+mod gather;
+mod masks;
+mod slices;
+
+pub(super) use embedding::EMBEDDINGS;
+pub use embedding::{EmbeddingOptions, embedding};
+pub(super) use gather::GATHERS;
+pub(super) use masks::MASKS;
+pub(super) use slices::SLICES;
+
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// Indices as row-major int64, all below `size`.
+pub(super) fn checked(op: &str, index: &Tensor, size: usize) -> Result<Tensor> {
+    if !matches!(index.dtype(), DType::I64 | DType::I32) {
+        return Err(Error::dtype(format!("{op}: indices must be int64 or int32, found {}", index.dtype())));
+    }
+    let index = index.to(DType::I64)?.contiguous()?;
+    let wrong = index.with_slice(|i: &[i64]| i.iter().copied().find(|&i| i < 0 || i as usize >= size))?;
+    match wrong {
+        Some(i) => Err(Error::index(format!("{op}: index {i} is out of range for size {size}"))),
+        None => Ok(index),
+    }
+}
+
+fn same_dtype(op: &str, x: &Tensor, from: &Tensor) -> Result<()> {
+    if x.dtype() == from.dtype() {
+        return Ok(());
+    }
+    Err(Error::dtype(format!("{op}: a source of dtype {} for a tensor of dtype {}", from.dtype(), x.dtype())))
+}
+
+/// A tensor of indices for samples.
+fn index(values: &[i64], shape: &[usize]) -> Result<Tensor> {
+    Tensor::from_slice(values, shape)
+}

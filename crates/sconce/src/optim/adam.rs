@@ -1,0 +1,178 @@
+//! Adam, and Adam with decoupled weight decay.
+
+use super::rule::{Rule, invalid, non_negative};
+use super::state::Value;
+use crate::nn::Buffer;
+use crate::tensor::{DType, Tensor};
+use crate::{Module, Result};
+
+/// What [`Adam`] and [`AdamW`] keep of a parameter.
+#[derive(Debug, Module)]
+pub struct AdamState {
+    /// The number of updates; float32, as in PyTorch.
+    pub step: Buffer,
+    /// The running mean of gradients.
+    pub exp_avg: Buffer,
+    /// The running mean of squared gradients.
+    pub exp_avg_sq: Buffer,
+    /// The greatest `exp_avg_sq` so far; with `amsgrad` only.
+    pub max_exp_avg_sq: Option<Buffer>,
+}
+
+/// Declares one of the two, which differ in a default and in what weight decay does:
+///
+/// ```text
+/// pub struct Adam { pub lr: f64, … }
+/// impl Default for Adam { … }
+/// impl Rule for Adam { … }          over the functions below
+/// ```
+macro_rules! adam {
+    ($(#[$doc:meta])* $type:ident, $name:literal, decay: $decay:literal, decoupled: $decoupled:literal, $decay_doc:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $type {
+            /// The learning rate; 0.001.
+            pub lr: f64,
+            /// How much of the running means of gradients and of their squares is kept; (0.9, 0.999).
+            pub betas: (f64, f64),
+            /// What is added to the denominator; 1e-8.
+            pub eps: f64,
+            #[doc = $decay_doc]
+            pub weight_decay: f64,
+            /// Whether to divide by the greatest mean of squares so far; false.
+            pub amsgrad: bool,
+            /// Whether to ascend instead; false.
+            pub maximize: bool,
+        }
+
+        impl Default for $type {
+            fn default() -> Self {
+                Self {
+                    lr: 1e-3,
+                    betas: (0.9, 0.999),
+                    eps: 1e-8,
+                    weight_decay: $decay,
+                    amsgrad: false,
+                    maximize: false,
+                }
+            }
+        }
+
+        impl Rule for $type {
+            type State = AdamState;
+
+            const NAME: &'static str = $name;
+
+            const FOREIGN: &'static [(&'static str, Value)] = &[
+                ("foreach", Value::None),
+                ("capturable", Value::Bool(false)),
+                ("differentiable", Value::Bool(false)),
+                ("fused", Value::None),
+                ("decoupled_weight_decay", Value::Bool($decoupled)),
+            ];
+
+            fn lr(&self) -> f64 {
+                self.lr
+            }
+
+            fn set_lr(&mut self, lr: f64) {
+                self.lr = lr;
+            }
+
+            fn options(&self) -> Vec<(&'static str, Value)> {
+                vec![
+                    ("lr", self.lr.into()),
+                    ("betas", self.betas.into()),
+                    ("eps", self.eps.into()),
+                    ("weight_decay", self.weight_decay.into()),
+                    ("amsgrad", self.amsgrad.into()),
+                    ("maximize", self.maximize.into()),
+                ]
+            }
+
+            fn set_option(&mut self, name: &str, value: &Value) -> Result<bool> {
+                match name {
+                    "lr" => self.lr = value.number()?,
+                    "betas" => self.betas = value.pair()?,
+                    "eps" => self.eps = value.number()?,
+                    "weight_decay" => self.weight_decay = value.number()?,
+                    "amsgrad" => self.amsgrad = value.flag()?,
+                    "maximize" => self.maximize = value.flag()?,
+                    _ => return Ok(false),
+                }
+                Ok(true)
+            }
+
+            fn validate(&self) -> Result<()> {
+                for (option, value) in
+                    [("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)]
+                {
+                    non_negative(Self::NAME, option, value)?;
+                }
+                let range = 0.0..1.0;
+                if !range.contains(&self.betas.0) || !range.contains(&self.betas.1) {
+                    return Err(invalid(Self::NAME, "betas", self.betas, "at least 0 and less than 1"));
+                }
+                Ok(())
+            }
+
+            fn init(&self, p: &Tensor) -> Result<AdamState> {
+                let zeros = || p.zeros_like().map(|zeros| Buffer::new(&zeros));
+                Ok(AdamState {
+                    step: Buffer::new(&Tensor::zeros((), DType::F32)?),
+                    exp_avg: zeros()?,
+                    exp_avg_sq: zeros()?,
+                    max_exp_avg_sq: if self.amsgrad { Some(zeros()?) } else { None },
+                })
+            }
+
+            fn update(&self, p: &Tensor, grad: &Tensor, state: &mut AdamState) -> Result<()> {
+                let mut grad = if self.maximize { grad.neg()? } else { grad.clone() };
+                if self.weight_decay != 0.0 {
+                    if $decoupled {
+                        p.mul_(1.0 - self.lr * self.weight_decay)?;
+                    } else {
+                        grad = grad.add(&p.mul(self.weight_decay)?)?;
+                    }
+                }
+                if self.amsgrad && state.max_exp_avg_sq.is_none() {
+                    state.max_exp_avg_sq = Some(Buffer::new(&p.zeros_like()?));
+                }
+                let denominator = moments(&grad, state, self.betas, self.amsgrad)?;
+                let step = state.step.item()?;
+                let scale = (1.0 - self.betas.1.powf(step)).sqrt();
+                let size = self.lr / (1.0 - self.betas.0.powf(step));
+                denominator.sqrt_()?;
+                denominator.div_(scale)?;
+                denominator.add_(self.eps)?;
+                p.sub_(&state.exp_avg.mul(size)?.div(&denominator)?)
+            }
+        }
+    };
+}
+
+adam! {
+    /// Adam (Kingma and Ba 2015); PyTorch's, with its defaults. Weight decay is added to the gradient.
+    Adam, "Adam", decay: 0.0, decoupled: false, "The share of the parameter that is added to its gradient; 0."
+}
+
+adam! {
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019); PyTorch's, with its defaults.
+    AdamW, "AdamW", decay: 0.01, decoupled: true,
+    "The share of the parameter, times `lr`, that a step takes away; 0.01."
+}
+
+/// Counts the step, moves the running means, and gives a copy of the mean of squares to divide by.
+fn moments(grad: &Tensor, state: &AdamState, betas: (f64, f64), amsgrad: bool) -> Result<Tensor> {
+    state.step.add_(1)?;
+    state.exp_avg.add_(&grad.sub(&state.exp_avg)?.mul(1.0 - betas.0)?)?;
+    state.exp_avg_sq.mul_(betas.1)?;
+    state.exp_avg_sq.add_(&grad.mul(grad)?.mul(1.0 - betas.1)?)?;
+    match &state.max_exp_avg_sq {
+        Some(greatest) if amsgrad => {
+            greatest.copy_(&greatest.maximum(&state.exp_avg_sq)?)?;
+            Tensor::copy(greatest)
+        }
+        _ => Tensor::copy(&state.exp_avg_sq),
+    }
+}

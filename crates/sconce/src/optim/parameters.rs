@@ -1,0 +1,61 @@
+//! What an optimiser can be given.
+
+use crate::nn::{Module, Param, each_parameter};
+use crate::tensor::Tensor;
+
+/// A tensor with the names it has.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The names, at least one; a tied parameter has several.
+    pub names: Vec<String>,
+    /// The tensor.
+    pub tensor: Tensor,
+}
+
+/// What can be given where parameters are wanted: a module, or a list of parameters or tensors, with names or without.
+///
+/// Parameters without names are called by their index.
+pub trait Parameters {
+    /// The parameters in order.
+    fn named(self) -> Vec<Named>;
+}
+
+impl<M: Module + ?Sized> Parameters for &M {
+    fn named(self) -> Vec<Named> {
+        let mut list: Vec<Named> = Vec::new();
+        let mut places = std::collections::HashMap::new();
+        each_parameter(self.as_module(), &mut |path, parameter| {
+            let place = *places.entry(parameter.id()).or_insert(list.len());
+            match list.get_mut(place) {
+                Some(named) => named.names.push(path.to_owned()),
+                None => list.push(Named { names: vec![path.to_owned()], tensor: parameter.tensor().clone() }),
+            }
+        });
+        list
+    }
+}
+
+impl Parameters for Vec<(String, Param)> {
+    fn named(self) -> Vec<Named> {
+        self.into_iter().map(|(name, p)| Named { names: vec![name], tensor: p.tensor().clone() }).collect()
+    }
+}
+
+impl Parameters for Vec<(String, Tensor)> {
+    fn named(self) -> Vec<Named> {
+        self.into_iter().map(|(name, tensor)| Named { names: vec![name], tensor }).collect()
+    }
+}
+
+impl Parameters for Vec<Param> {
+    fn named(self) -> Vec<Named> {
+        self.into_iter().map(|p| p.tensor().clone()).collect::<Vec<_>>().named()
+    }
+}
+
+impl Parameters for Vec<Tensor> {
+    fn named(self) -> Vec<Named> {
+        let name = |i: usize| vec![i.to_string()];
+        self.into_iter().enumerate().map(|(i, tensor)| Named { names: name(i), tensor }).collect()
+    }
+}

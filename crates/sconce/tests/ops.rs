@@ -1,0 +1,304 @@
+//! Every registered operation, on inputs of every layout and dtype, with every number of threads.
+
+use sconce::autograd::{GradCheck, gradcheck, gradgradcheck};
+use sconce::ops::OPS;
+use sconce::ops::registry::{OpInfo, Sample};
+use sconce::{DType, Result, Tensor, no_grad};
+
+/// How an input lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Place {
+    Contiguous,
+    Transposed,
+    Offset,
+    /// Every other element of a dimension.
+    Strided,
+    /// The first slice of each dimension 0, repeated.
+    Expanded,
+}
+
+const PLACES: [Place; 5] =
+    [Place::Contiguous, Place::Transposed, Place::Offset, Place::Strided, Place::Expanded];
+
+fn samples() -> impl Iterator<Item = (&'static OpInfo, usize, Sample)> {
+    OPS.iter()
+        .copied()
+        .flatten()
+        .flat_map(|op| (op.samples)().into_iter().enumerate().map(move |(i, sample)| (op, i, sample)))
+}
+
+/// Numbers in a range that repeat from run to run and hardly from place to place.
+fn numbers(n: usize, (low, high): (f64, f64), seed: usize) -> Vec<f64> {
+    (0..n)
+        .map(|i| {
+            let x = ((i + 1) * 7919 + seed * 104_729) as f64 * 0.618_033_988_749_895;
+            low + (high - low) * x.fract()
+        })
+        .collect()
+}
+
+fn input(shape: &[usize], domain: (f64, f64), seed: usize, dtype: DType) -> Result<Tensor> {
+    Tensor::from_vec(numbers(shape.iter().product(), domain, seed), shape)?.to(dtype)
+}
+
+fn inputs(sample: &Sample, dtype: DType) -> Result<Vec<Tensor>> {
+    sample.inputs.iter().enumerate().map(|(i, (shape, domain))| input(shape, *domain, i, dtype)).collect()
+}
+
+/// The same values (but for `Expanded`) in other places.
+fn placed(x: &Tensor, place: Place) -> Result<Tensor> {
+    if x.dim() == 0 {
+        return x.copy();
+    }
+    let last = x.shape()[x.dim() - 1];
+    match place {
+        Place::Contiguous => x.copy(),
+        Place::Transposed => {
+            let reversed: Vec<usize> = (0..x.dim()).rev().collect();
+            x.permute(reversed.as_slice())?.copy()?.permute(reversed.as_slice())
+        }
+        Place::Offset | Place::Strided => {
+            let step = if place == Place::Offset { 1 } else { 2 };
+            let mut shape = x.shape().to_vec();
+            *shape.last_mut().unwrap() = last * step + 3;
+            let room = Tensor::full(shape, f64::NAN, x.dtype())?;
+            let part = room.slice(-1, 3, (3 + last * step) as isize, step)?;
+            part.copy_(x)?;
+            Ok(part)
+        }
+        Place::Expanded => x.narrow(0, 0, 1)?.copy()?.expand(x.shape()),
+    }
+}
+
+fn list(x: &Tensor) -> Vec<f64> {
+    x.detach().to(DType::F64).unwrap().to_vec().unwrap()
+}
+
+#[track_caller]
+fn assert_close(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
+    assert_eq!(found.shape(), expected.shape(), "{what}: shape");
+    assert_eq!(found.dtype(), expected.dtype(), "{what}: dtype");
+    for (i, (x, y)) in list(found).into_iter().zip(list(expected)).enumerate() {
+        let near = (x - y).abs() <= tolerance * (1.0 + y.abs());
+        assert!(near || x == y || x.is_nan() && y.is_nan(), "{what}: element {i} is {x}, expected {y}");
+    }
+}
+
+/// Runs a check for every sample and reports all that fail.
+fn for_every_sample(check: impl Fn(&OpInfo, usize, &Sample)) {
+    let mut failed = Vec::new();
+    for (op, i, sample) in samples() {
+        let run = std::panic::AssertUnwindSafe(|| check(op, i, &sample));
+        if std::panic::catch_unwind(run).is_err() {
+            failed.push(format!("{} (sample {i})", op.name));
+        }
+    }
+    assert!(failed.is_empty(), "failed, with messages above: {}", failed.join(", "));
+}
+
+fn label(op: &OpInfo, i: usize, dtype: DType, place: Place) -> String {
+    format!("{} (sample {i}, {dtype}, {place:?})", op.name)
+}
+
+fn tolerance(dtype: DType) -> f64 {
+    if dtype == DType::F64 { 1e-11 } else { 1e-5 }
+}
+
+/// The output and the gradients of all inputs from a cotangent.
+fn run(sample: &Sample, x: &[Tensor]) -> Result<(Tensor, Vec<Option<Tensor>>)> {
+    let leaves: Vec<Tensor> =
+        x.iter().map(|t| t.detach().requires_grad_(sample.differentiable)).collect::<Result<_>>()?;
+    let y = (sample.call)(&leaves)?;
+    if !y.requires_grad() {
+        return Ok((y, Vec::new()));
+    }
+    let cotangent = input(y.shape(), (0.5, 1.5), 99, y.dtype())?;
+    y.backward_with(Some(&cotangent), Default::default())?;
+    let grads = leaves.iter().map(Tensor::grad).collect();
+    Ok((y, grads))
+}
+
+#[test]
+fn names_are_distinct() {
+    let mut names: Vec<&str> = OPS.iter().copied().flatten().map(|op| op.name).collect();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        assert_ne!(pair[0], pair[1], "an operation is listed twice");
+    }
+}
+
+#[test]
+fn layouts_do_not_matter() {
+    for_every_sample(|op, i, sample| {
+        for dtype in [DType::F32, DType::F64] {
+            for place in PLACES {
+                let what = label(op, i, dtype, place);
+                let x = inputs(sample, dtype).unwrap();
+                let x: Vec<Tensor> = x.iter().map(|t| placed(t, place).unwrap()).collect();
+                let dense: Vec<Tensor> = x.iter().map(|t| t.copy().unwrap()).collect();
+                let (y, grads) = run(sample, &x).unwrap_or_else(|e| panic!("{what}: {e}"));
+                let (expected, expected_grads) =
+                    run(sample, &dense).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_close(&what, &y, &expected, tolerance(dtype));
+                for (k, (g, e)) in grads.iter().zip(&expected_grads).enumerate() {
+                    assert_eq!(g.is_some(), e.is_some(), "{what}: gradient {k}");
+                    if let (Some(g), Some(e)) = (g, e) {
+                        assert_close(&format!("{what}: gradient {k}"), g, e, tolerance(dtype));
+                    }
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn threads_do_not_matter() {
+    for_every_sample(|op, i, sample| {
+        let what = label(op, i, DType::F32, Place::Contiguous);
+        let x = inputs(sample, DType::F32).unwrap();
+        let mut results = Vec::new();
+        for threads in [1, 3] {
+            sconce_kernels::set_threads(threads);
+            let (y, grads) = run(sample, &x).unwrap();
+            results.push((list(&y), grads.iter().map(|g| g.as_ref().map(list)).collect::<Vec<_>>()));
+        }
+        sconce_kernels::set_threads(0);
+        assert!(
+            format!("{:?}", results[0]) == format!("{:?}", results[1]),
+            "{what}: threads change the result"
+        );
+    });
+}
+
+#[test]
+fn in_place_equals_out_of_place() {
+    for_every_sample(|op, i, sample| {
+        let Some(inplace) = &sample.inplace else { return };
+        for dtype in [DType::F32, DType::F64] {
+            for place in [Place::Contiguous, Place::Transposed, Place::Offset, Place::Strided] {
+                let what = label(op, i, dtype, place);
+                let mut x = inputs(sample, dtype).unwrap();
+                let expected = (sample.call)(&x).unwrap();
+                x[0] = placed(&x[0], place).unwrap();
+                inplace(&x).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_close(&what, &x[0], &expected, tolerance(dtype));
+            }
+        }
+        // The gradient through a changed tensor is that of the function.
+        let x = inputs(sample, DType::F64).unwrap();
+        let (_, expected) = run(sample, &x).unwrap();
+        let leaves: Vec<Tensor> = x.iter().map(|t| t.detach().requires_grad_(true).unwrap()).collect();
+        let mut changed = leaves.clone();
+        changed[0] = leaves[0].mul(1.0).unwrap();
+        inplace(&changed).unwrap();
+        let cotangent = input(changed[0].shape(), (0.5, 1.5), 99, DType::F64).unwrap();
+        let what = label(op, i, DType::F64, Place::Contiguous);
+        if changed[0].requires_grad() {
+            let backward = changed[0].backward_with(Some(&cotangent), Default::default());
+            backward.unwrap_or_else(|e| panic!("{what}: backward of the in-place form: {e}"));
+        }
+        for (leaf, expected) in leaves.iter().zip(&expected) {
+            if let (Some(found), Some(expected)) = (leaf.grad(), expected) {
+                assert_close(&format!("{what}: gradient of the in-place form"), &found, expected, 1e-11);
+            }
+        }
+    });
+}
+
+#[test]
+fn derivatives_are_right() {
+    for_every_sample(|op, i, sample| {
+        if !sample.differentiable {
+            return;
+        }
+        for place in [Place::Contiguous, Place::Transposed] {
+            let what = label(op, i, DType::F64, place);
+            let x: Vec<Tensor> = inputs(sample, DType::F64)
+                .unwrap()
+                .iter()
+                .map(|t| placed(t, place).unwrap().detach().requires_grad_(true).unwrap())
+                .collect();
+            gradcheck(&sample.call, &x, GradCheck::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+            if place == Place::Contiguous {
+                gradgradcheck(&sample.call, &x, GradCheck::default())
+                    .unwrap_or_else(|e| panic!("{what}: {e}"));
+            }
+        }
+    });
+}
+
+#[test]
+fn without_a_derivative_inputs_that_require_grad_are_refused() {
+    for_every_sample(|op, i, sample| {
+        if sample.differentiable {
+            return;
+        }
+        let x: Vec<Tensor> =
+            inputs(sample, DType::F64).unwrap().iter().map(|t| t.requires_grad_(true).unwrap()).collect();
+        if let Ok(y) = (sample.call)(&x) {
+            let silent = y.dtype().is_floating_point() && !y.requires_grad();
+            assert!(!silent, "{} (sample {i}) cuts the graph without a word", op.name);
+        }
+        no_grad(|| (sample.call)(&x)).unwrap_or_else(|e| panic!("{} (sample {i}): {e}", op.name));
+    });
+}
+
+#[test]
+fn half_types_follow_float32() {
+    for_every_sample(|op, i, sample| {
+        for (dtype, tolerance) in [(DType::F16, 0.02), (DType::BF16, 0.12)] {
+            let x = inputs(sample, dtype).unwrap();
+            let wide: Vec<Tensor> = x.iter().map(|t| t.to(DType::F32).unwrap()).collect();
+            let what = label(op, i, dtype, Place::Contiguous);
+            let y = no_grad(|| (sample.call)(&x)).unwrap_or_else(|e| panic!("{what}: {e}"));
+            let expected = no_grad(|| (sample.call)(&wide)).unwrap();
+            if expected.dtype().is_floating_point() {
+                assert_eq!(y.dtype(), dtype, "{what}");
+                assert_close(&what, &y.to(DType::F32).unwrap(), &expected, tolerance);
+            }
+        }
+    });
+}
+
+/// Other shapes than a sample was written for are computed or refused, never worse.
+#[test]
+fn empty_and_0d_inputs_do_not_panic() {
+    for_every_sample(|_, _, sample| {
+        for shape in [&[][..], &[0], &[2, 0, 4], &[0, 3, 4], &[2, 3, 0], &[1, 1, 1]] {
+            let x: Vec<Tensor> = sample
+                .inputs
+                .iter()
+                .enumerate()
+                .map(|(i, (_, domain))| {
+                    input(shape, *domain, i, DType::F64).unwrap().requires_grad_(true).unwrap()
+                })
+                .collect();
+            if let Ok(y) = (sample.call)(&x)
+                && y.requires_grad()
+            {
+                let cotangent = y.ones_like().unwrap();
+                y.backward_with(Some(&cotangent), Default::default()).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn errors_say_what_was_expected_and_found() {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32).unwrap();
+    let message = |result: Result<Tensor>| result.unwrap_err().to_string();
+    let index = Tensor::from_vec(vec![0i64, 5], [2]).unwrap();
+    let cases = [
+        (message(zeros(&[2, 3]).matmul(&zeros(&[4, 5]))), "matmul: inner dimensions differ: [2, 3] @ [4, 5]"),
+        (message(zeros(&[2]).sum([0, 0])), "sum: dimension 0 is named more than once in [0, 0]"),
+        (message(zeros(&[2]).sum(3)), "sum: dimension 3 is out of range [-1, 0]"),
+        (message(zeros(&[0]).amax(())), "amax: has no value for no elements: shape [0]"),
+        (message(index.mean(())), "mean: needs a floating point dtype, found int64"),
+        (message(zeros(&[2]).add(&zeros(&[3]))), "add: shapes [2] and [3] do not broadcast"),
+        (message(zeros(&[2]).index_select(0, &index)), "index_select: index 5 is out of range for size 2"),
+        (message(index.remainder(0)), "remainder: division of an integer by 0"),
+    ];
+    for (found, expected) in cases {
+        assert_eq!(found, expected);
+    }
+}
