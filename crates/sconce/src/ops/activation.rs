@@ -33,14 +33,13 @@ fn elu<R: Real>(x: R, alpha: f64, scale: f64, input_scale: f64) -> R {
 #[inline(always)]
 fn elu_slope<R: Real>(g: R, x: R, alpha: f64, scale: f64, input_scale: f64) -> R {
     let below = (x * input_scale).exp() * (alpha * scale * input_scale);
-    R::select(x.gt(x.constant(0.0)), g * scale, g * below)
+    R::select(x.constant(0.0).ge(x), g * below, g * scale)
 }
 
 /// log(1 + eˣ), without overflow.
 #[inline(always)]
 fn softplus<R: Real>(x: R) -> R {
-    let positive = R::select(x.gt(x.constant(0.0)), x, x * 0.0);
-    positive + (-x.abs()).exp().log1p()
+    x.masked(x.gt(x.constant(0.0))) + (-x.abs()).exp().log1p()
 }
 
 #[inline(always)]
@@ -157,6 +156,7 @@ unary! {
     /// x clipped to [`min_val`, `max_val`]; the gradient at both is 0. PyTorch's defaults are −1 and 1.
     hardtanh Hardtanh, hardtanh_ (min_val: f64 = -1.0, max_val: f64 = 1.5) {
         forward: |x| clip(x, min_val, max_val),
+        int: |x| x.max(min_val as i64).min(max_val as i64),
         backward: |g, x, y| within(g, x, min_val, max_val),
         saves: INPUTS,
         domain: (-3.0, 3.0),

@@ -163,8 +163,14 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
-        let product = a.mul(b)?;
         let value = value.into();
+        if let (true, dtype @ (DType::F16 | DType::BF16)) = (a.dtype() == b.dtype(), a.dtype()) {
+            // Rounded once.
+            let product = scaled(&a.to(DType::F32)?.mul(&b.to(DType::F32)?)?, value)?;
+            let sum = self.to(DType::F32)?.add(&product)?;
+            return sum.to(crate::promote_types(self.dtype(), dtype));
+        }
+        let product = a.mul(b)?;
         if product.dtype().category() < Category::Float && matches!(value, Scalar::Float(_)) {
             return Err(Error::dtype(format!("addcmul: value {value:?} for integers")));
         }

@@ -7,7 +7,7 @@ use super::driver::layers;
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
-use crate::tensor::Tensor;
+use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
 /// How a convolution moves over its input; each pair is rows, columns.
@@ -340,12 +340,39 @@ pub fn conv_transpose2d(
             dilation: pair(dilation),
             groups,
         };
-        if geometry.output() != Some((s[2], s[3])) {
-            return Err(Error::shape(format!("{OP}: an input of shape {:?} has no output", input.shape())));
-        }
-        let y = apply(BackwardInput(geometry), &[x, weight])?;
+        let y = if geometry.output() == Some((s[2], s[3])) {
+            apply(BackwardInput(geometry), &[x, weight])?
+        } else {
+            uncut(geometry, (s[2], s[3]), x, weight)?
+        };
         bias.map_or(Ok(y.clone()), |bias| y.add(&bias.reshape([channels, 1, 1])?))
     })
+}
+
+/// A transposed convolution whose output is so long that a convolution of it would have more than `given` elements: it
+/// is computed without padding, extended with zeros, and then cut.
+fn uncut(geometry: Conv2d, given: (usize, usize), x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    let Conv2d { stride, kernel, dilation, padding, .. } = geometry;
+    let full = |n: usize, stride: usize, kernel: usize, dilation: usize| {
+        (n - 1) * stride + (kernel - 1) * dilation + 1
+    };
+    let whole = Conv2d {
+        h: full(given.0, stride.0, kernel.0, dilation.0),
+        w: full(given.1, stride.1, kernel.1, dilation.1),
+        padding: (0, 0),
+        ..geometry
+    };
+    let mut y = apply(BackwardInput(whole), &[x, weight])?;
+    for (dim, start, size) in [(2, padding.0, geometry.h), (3, padding.1, geometry.w)] {
+        let missing = (start + size).saturating_sub(y.shape()[dim]);
+        if missing > 0 {
+            let mut shape = Dims::from_slice(y.shape());
+            shape[dim] = missing;
+            y = Tensor::cat(&[y.clone(), Tensor::zeros(shape.as_slice(), y.dtype())?], dim as isize)?;
+        }
+        y = y.narrow(dim as isize, start as isize, size)?;
+    }
+    Ok(y)
 }
 
 /// How a convolution in one dimension moves over its input.
@@ -437,6 +464,15 @@ pub(crate) static CONVOLUTIONS: &[OpInfo] = &[
                         output_padding: [1, 2],
                         dilation: [1, 2],
                         groups: 2,
+                    };
+                    conv_transpose2d(&x[0], &x[1], None, options)
+                }),
+                Sample::new(&[(&[1, 3, 2], D), (&[1, 2, 2, 2], D)], |x| {
+                    let options = ConvTranspose2dOptions {
+                        padding: [1, 0],
+                        output_padding: [1, 2],
+                        dilation: [2, 3],
+                        ..Default::default()
                     };
                     conv_transpose2d(&x[0], &x[1], None, options)
                 }),

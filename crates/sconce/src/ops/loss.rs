@@ -58,8 +58,8 @@ struct Classes {
     input: Tensor,
     /// int64 `[N, 1, …]`; 0 where ignored.
     target: Tensor,
-    /// 1 where it counts, as a float `[N, 1, …]`; `None` if everything does.
-    counts: Option<Tensor>,
+    /// Where it does not count, and 1 where it does, as a float `[N, 1, …]`; `None` if everything does.
+    ignored: Option<(Tensor, Tensor)>,
     batched: bool,
 }
 
@@ -90,23 +90,29 @@ impl Classes {
         }
         let mut target = target.to(DType::I64)?.unsqueeze(1)?;
         let ignored = target.eq(ignore_index)?;
-        let mut counts = None;
+        let mut counting = None;
         if ignored.any(())?.item()? != 0.0 {
             target = target.masked_fill(&ignored, 0)?;
-            counts = Some(ignored.logical_not()?.to(input.dtype())?);
+            let counts = ignored.logical_not()?.to(input.dtype())?;
+            counting = Some((ignored, counts));
         }
         let classes = input.shape()[1];
         super::index::checked(op, &target, classes).map_err(|e| e.context("target"))?;
-        Ok(Self { input, target, counts, batched })
+        Ok(Self { input, target, ignored: counting, batched })
+    }
+
+    /// 1 where an element counts; `None` if everything does.
+    fn counts(&self) -> Option<&Tensor> {
+        self.ignored.as_ref().map(|(_, counts)| counts)
     }
 
     /// What each element weighs, `[N, 1, …]`; `None` if all weigh 1.
     fn weights(&self, op: &str, weight: Option<&Tensor>) -> Result<Option<Tensor>> {
-        let Some(weight) = weight else { return Ok(self.counts.clone()) };
+        let Some(weight) = weight else { return Ok(self.counts().cloned()) };
         let each = weight_of_classes(op, weight, self.input.shape())?
             .index_select(0, &self.target.reshape([-1])?)?
             .reshape(self.target.shape())?;
-        match &self.counts {
+        match self.counts() {
             Some(counts) => each.mul(counts).map(Some),
             None => Ok(Some(each)),
         }
@@ -114,6 +120,11 @@ impl Classes {
 
     /// Reduces weighted losses `[N, 1, …]`; the mean is that over the weights.
     fn reduce(&self, losses: &Tensor, weights: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+        let losses = match &self.ignored {
+            // Not by the weight 0 alone: no gradient, not even NaN, may reach what does not count.
+            Some((ignored, _)) => &losses.masked_fill(ignored, 0)?,
+            None => losses,
+        };
         match (reduction, weights) {
             (Reduction::None, _) if self.batched => losses.squeeze(1),
             (Reduction::None, _) => losses.reshape(()),
@@ -207,7 +218,7 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor, options: CrossEntropyOptio
         Some(w) => logs.mul(&along_classes(&weight_of_classes(OP, w, x.shape())?, x.dim())?)?,
         None => logs,
     };
-    let spread = weighted(spread.sum(keepdim(1))?, classes.counts.as_ref())?;
+    let spread = weighted(spread.sum(keepdim(1))?, classes.counts())?;
     let losses = picked.mul(smoothing - 1.0)?.sub(&spread.mul(smoothing / x.shape()[1] as f64)?)?;
     classes.reduce(&losses, weights.as_ref(), options.reduction)
 }

@@ -245,8 +245,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        let product = a.mm(b).map_err(|e| e.context("addmm"))?;
-        add_scaled("addmm", self, &product, beta.into(), alpha.into())
+        add_scaled("addmm", self, (a, b), Tensor::mm, (beta.into(), alpha.into()))
     }
 
     /// `beta · self + alpha · (a @ b)` for batches of matrices.
@@ -261,8 +260,7 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        let product = a.bmm(b).map_err(|e| e.context("baddbmm"))?;
-        add_scaled("baddbmm", self, &product, beta.into(), alpha.into())
+        add_scaled("baddbmm", self, (a, b), Tensor::bmm, (beta.into(), alpha.into()))
     }
 
     /// `beta · self + alpha · (matrix @ vector)`.
@@ -277,30 +275,40 @@ impl Tensor {
         beta: impl Into<Scalar>,
         alpha: impl Into<Scalar>,
     ) -> Result<Tensor> {
-        let product = matrix.mv(vector).map_err(|e| e.context("addmv"))?;
-        add_scaled("addmv", self, &product, beta.into(), alpha.into())
+        add_scaled("addmv", self, (matrix, vector), Tensor::mv, (beta.into(), alpha.into()))
     }
 }
 
-fn add_scaled(op: &str, input: &Tensor, product: &Tensor, beta: Scalar, alpha: Scalar) -> Result<Tensor> {
-    if input.dtype() != product.dtype() {
-        return Err(Error::dtype(format!("{op}: dtypes differ: {} and {}", input.dtype(), product.dtype())));
+/// `beta · input + alpha · product(a, b)`; half types are computed in float32, factors of integers are integers.
+fn add_scaled(
+    op: &str,
+    input: &Tensor,
+    (a, b): (&Tensor, &Tensor),
+    product: fn(&Tensor, &Tensor) -> Result<Tensor>,
+    (beta, alpha): (Scalar, Scalar),
+) -> Result<Tensor> {
+    let dtype = input.dtype();
+    if dtype != a.dtype() || dtype != b.dtype() {
+        return Err(Error::dtype(format!("{op}: dtypes differ: {dtype}, {} and {}", a.dtype(), b.dtype())));
     }
-    let broadcasts = broadcast(op, input.shape(), product.shape())?.as_slice() == product.shape();
-    if !broadcasts {
+    if matches!(dtype, DType::F16 | DType::BF16) {
+        let [input, a, b] = [input, a, b].map(|t| t.to(DType::F32));
+        return add_scaled(op, &input?, (&a?, &b?), product, (beta, alpha))?.to(dtype);
+    }
+    let product = product(a, b).map_err(|e| e.context(op))?;
+    if broadcast(op, input.shape(), product.shape())?.as_slice() != product.shape() {
         return Err(Error::shape(format!(
             "{op}: shape {:?} does not broadcast to the product's {:?}",
             input.shape(),
             product.shape()
         )));
     }
-    let scale =
-        |t: &Tensor, factor: Scalar| if factor.to_f64() == 1.0 { Ok(t.clone()) } else { t.mul(factor) };
-    let product = scale(product, alpha)?.to(input.dtype())?;
-    if beta.to_f64() == 0.0 {
-        return Ok(product);
-    }
-    scale(input, beta)?.add(&product)?.to(input.dtype())
+    let scale = |t: &Tensor, factor: Scalar| {
+        let factor = if dtype.is_floating_point() { factor } else { Scalar::Int(factor.to_f64() as i64) };
+        if factor.to_f64() == 1.0 { Ok(t.clone()) } else { t.mul(factor) }
+    };
+    let product = scale(&product, alpha)?;
+    if beta.to_f64() == 0.0 { Ok(product) } else { scale(input, beta)?.add(&product) }
 }
 
 /// `input · weightᵀ + bias` for an input `[…, in]`, a weight `[out, in]` and a bias `[out]`.

@@ -424,19 +424,21 @@ pub fn group_norm(
         )));
     }
     let size = input.numel().checked_div(input.shape()[0] * num_groups).unwrap_or(0);
-    if size == 0 {
-        return input.copy();
-    }
-    let groups = input.reshape([input.shape()[0] * num_groups, size])?;
-    let mut y =
-        layer_norm(&groups, &[size], None, None, eps).map_err(|e| e.context(OP))?.reshape(input.shape())?;
+    let dtype = float_dtype(OP, input)?;
+    let input = &input.to(layers::wide(dtype))?;
+    let mut y = if size == 0 {
+        input.clone()
+    } else {
+        let groups = input.reshape([input.shape()[0] * num_groups, size])?;
+        layer_norm(&groups, &[size], None, None, eps).map_err(|e| e.context(OP))?.reshape(input.shape())?
+    };
     if let Some(weight) = weight {
         y = y.mul(&along_channels(weight, input.dim())?)?;
     }
     if let Some(bias) = bias {
         y = y.add(&along_channels(bias, input.dim())?)?;
     }
-    Ok(y)
+    y.to(dtype)
 }
 
 /// Divides by the root of the mean square over the last dimensions, `normalized_shape`, then scales by `weight`.

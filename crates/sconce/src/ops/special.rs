@@ -172,15 +172,27 @@ fn polygamma(n: u32, x: f64) -> f64 {
     if n == 0 {
         return digamma(x);
     }
+    if n == 1 && x < 0.5 {
+        // Reflection.
+        let sine = (std::f64::consts::PI * x).sin();
+        return (std::f64::consts::PI / sine).powi(2) - zeta(2, 1.0 - x);
+    }
     let factorial = libm::tgamma(f64::from(n) + 1.0);
     let sign = if n.is_multiple_of(2) { -1.0 } else { 1.0 };
     sign * factorial * zeta(n + 1, x)
 }
 
-/// Hurwitz' zeta function Σ (x + k)⁻ˢ for an integer s > 1, by Euler and Maclaurin.
+/// Hurwitz' zeta function Σ (x + k)⁻ˢ for an integer s > 1, by Euler and Maclaurin; NaN below −10⁶.
 fn zeta(s: u32, x: f64) -> f64 {
     if x <= 0.0 && x == x.floor() {
         return if s.is_multiple_of(2) { f64::INFINITY } else { f64::NAN };
+    }
+    if x.is_infinite() {
+        return 0.0;
+    }
+    // Further left the terms before the first positive one are too many to add.
+    if x.is_nan() || x < -1e6 {
+        return f64::NAN;
     }
     let power = |x: f64| x.powi(-(s.min(i32::MAX as u32) as i32));
     let (s, mut x, mut sum) = (f64::from(s), x, 0.0);
@@ -426,7 +438,7 @@ binary! {
     copysign Copysign, copysign_ {
         forward: |x, y| x.special2(y, Special2::Copysign),
         bool: false,
-        grad_x: |g, x, y| g * (x.sign() * x.constant(1.0).special2(y, Special2::Copysign)), BOTH,
+        grad_x: |g, x, y| (g * (x.special2(y, Special2::Copysign) / x)).unless(x.equal(x.constant(0.0))), BOTH,
         grad_y: |g, x, y| g * 0.0, NEITHER,
         domain: (0.5, 3.0),
     }
@@ -545,7 +557,7 @@ binary! {
     clamp_min ClampMin, clamp_min_ {
         forward: |x, y| R::select(x.gt(y), x, R::select(y.ge(x), y, x + y)),
         int: |x, y| x.max(y),
-        bool: false,
+        bool: true,
         grad_x: |g, x, y| g.masked(x.ge(y)), BOTH,
         grad_y: |g, x, y| g.masked(y.gt(x)), BOTH,
         domain: (-3.0, 3.0),
@@ -556,7 +568,7 @@ binary! {
     clamp_max ClampMax, clamp_max_ {
         forward: |x, y| R::select(y.gt(x), x, R::select(x.ge(y), y, x + y)),
         int: |x, y| x.min(y),
-        bool: false,
+        bool: true,
         grad_x: |g, x, y| g.masked(y.ge(x)), BOTH,
         grad_y: |g, x, y| g.masked(x.gt(y)), BOTH,
         domain: (-3.0, 3.0),

@@ -159,7 +159,7 @@ impl Tensor {
     /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
         let (d, index) = per_element("gather", self, dim, index)?;
-        if index.numel() == 0 {
+        if index.numel() == 0 && index.dim() != self.dim() {
             return Tensor::zeros(index.shape(), self.dtype());
         }
         apply(Gather { dim: d }, &[&leading("gather", self, &index, Some(d))?, &index])
@@ -248,6 +248,7 @@ impl Tensor {
     }
 
     /// The elements at indices along a dimension, both broadcast in the others; `None`: of the flattened tensors.
+    /// Negative indices count from the end.
     ///
     /// # Errors
     ///
@@ -255,7 +256,7 @@ impl Tensor {
     pub fn take_along_dim(&self, indices: &Tensor, dim: Option<isize>) -> Result<Tensor> {
         const OP: &str = "take_along_dim";
         let Some(dim) = dim else {
-            return self.reshape([-1])?.gather(0, &indices.reshape([-1])?);
+            return self.reshape([-1])?.take_along_dim(&indices.reshape([-1])?, Some(0));
         };
         if self.dim() != indices.dim() {
             return Err(Error::shape(format!(
@@ -274,7 +275,8 @@ impl Tensor {
         shape[d] = n;
         let x = self.expand(shape.as_slice())?;
         shape[d] = k;
-        x.gather(dim, &indices.expand(shape.as_slice())?)
+        let wrapped = indices.where_(&indices.ge(0)?, &indices.add(n as i64)?)?;
+        x.gather(dim, &wrapped.expand(shape.as_slice())?)
     }
 
     /// The elements of the flattened tensor at indices, which may count from the end, in their shape.

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 
 /// Indices as row-major int64, all below `size`.
 pub(super) fn checked(op: &str, index: &Tensor, size: usize) -> Result<Tensor> {
-    if !matches!(index.dtype(), DType::I64 | DType::I32) {
+    if index.numel() > 0 && !matches!(index.dtype(), DType::I64 | DType::I32) {
         return Err(Error::dtype(format!("{op}: indices must be int64 or int32, found {}", index.dtype())));
     }
     let index = index.to(DType::I64)?.contiguous()?;
