@@ -500,7 +500,7 @@ fn the_norm_is_taken_over_all_parameters() -> Result<()> {
     let inf = f64::INFINITY;
     // Order, norm; of order 0 it is the number of parameters whose norm is not 0, as in PyTorch.
     for (order, norm) in
-        [(2.0, 13.0), (1.0, 19.0), (inf, 12.0), (-inf, 3.0), (0.0, 2.0), (3.0, 1919f64.cbrt())]
+        [(2.0, 13.0), (1.0, 19.0), (inf, 12.0), (-inf, 3.0), (0.0, 2.0), (3.0, 1819f64.cbrt())]
     {
         let parameters = with_grads(&[&[3.0, 4.0], &[-12.0]])?;
         let options = ClipOptions { norm_type: order, ..Default::default() };
