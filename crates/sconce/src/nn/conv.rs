@@ -178,12 +178,10 @@ impl Conv2d {
         match self.padding {
             Padding::Explicit(padding) => options.padding = padding,
             Padding::Same => {
-                for i in 0..2 {
-                    let total = self.dilation[i] * (self.kernel_size[i] - 1);
-                    // Of an odd number, the greater half on both sides gives one output too many, the first.
-                    options.padding[i] = total.div_ceil(2);
-                    surplus[i] = total % 2;
-                }
+                let totals = [0, 1].map(|i| self.dilation[i] * (self.kernel_size[i] - 1));
+                // Of an odd number, the greater half on both sides gives one output too many, the first.
+                options.padding = totals.map(|total| total.div_ceil(2));
+                surplus = totals.map(|total| total % 2);
             }
         }
         let mut y = functional::conv2d(x, &self.weight, self.bias.as_deref(), options)?;

@@ -30,13 +30,20 @@ pub trait ModuleExt: Module {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     fn named_parameters(&self) -> Vec<(String, Param)> {
-        let mut seen = Identities::default();
         let mut list = Vec::new();
+        let mut shared = false;
         each_parameter(self.as_module(), &mut |path, parameter| {
-            if seen.insert(parameter.id()) {
-                list.push((path.to_owned(), parameter.clone()));
-            }
+            // A parameter with one handle cannot be tied.
+            shared |= !parameter.is_unique();
+            list.push((path.to_owned(), parameter.clone()));
         });
+        if shared {
+            let mut seen = Identities::with_capacity_and_hasher(list.len(), Default::default());
+            list.retain(|(_, parameter)| seen.insert(parameter.id()));
+        }
+        for (path, parameter) in &list {
+            parameter.set_label(path);
+        }
         list
     }
 
@@ -324,11 +331,10 @@ fn depth(path: &str) -> usize {
     if path.is_empty() { 0 } else { 1 + path.bytes().filter(|&b| b == b'.').count() }
 }
 
-/// Visits parameters under every name they have, and remembers the first one for messages.
+/// Visits parameters under every name they have.
 pub(crate) fn each_parameter<'a>(module: &'a dyn Module, f: &mut dyn FnMut(&str, &'a Param)) {
     walk(module, Want::Params, &mut |path, item| {
         if let Item::Leaf(Leaf::Param(parameter)) = item {
-            parameter.set_label(path);
             f(path, parameter);
         }
     });

@@ -296,7 +296,7 @@ pub fn eye_(tensor: &Tensor) -> Result<()> {
 /// If there are not 3, 4 or 5 dimensions, the groups do not divide the first, or as [`Tensor::fill_`].
 pub fn dirac_(tensor: &Tensor, groups: usize) -> Result<()> {
     let shape = tensor.shape();
-    if !(3..=5).contains(&shape.len()) || groups == 0 || shape[0] % groups != 0 {
+    if !(3..=5).contains(&shape.len()) || groups == 0 || !shape[0].is_multiple_of(groups) {
         return Err(Error::shape(format!(
             "dirac_: expected 3, 4 or 5 dimensions, the first divisible by {groups} groups, found {shape:?}"
         )));

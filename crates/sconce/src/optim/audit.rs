@@ -40,7 +40,7 @@ pub enum Outcome {
         /// The largest change of an element.
         change: f64,
     },
-    /// It had a gradient and did not move.
+    /// It had a gradient, which was 0 or too small to move it.
     Unmoved,
     /// It requires a gradient and had none: the loss does not depend on it, or the graph is cut somewhere.
     NoGradient,
@@ -70,9 +70,10 @@ impl Audit {
         self.iter().filter(|(_, outcome)| is(outcome)).map(|(name, _)| name).collect()
     }
 
-    /// Whether every parameter is frozen or moved, and all are finite.
+    /// Whether every parameter is frozen or had a gradient, the optimiser knows all, and all are finite.
     pub fn is_sound(&self) -> bool {
-        self.outcomes.iter().all(|(_, o)| matches!(o, Outcome::Updated { .. } | Outcome::Frozen))
+        let sound = |o: &Outcome| matches!(o, Outcome::Updated { .. } | Outcome::Unmoved | Outcome::Frozen);
+        self.outcomes.iter().all(|(_, outcome)| sound(outcome))
     }
 }
 

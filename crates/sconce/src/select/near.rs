@@ -10,7 +10,8 @@ const LONGEST: usize = 256;
 /// Near are, in this order: the same name in another case or with other separators; a name of which the other is an
 /// end or a beginning of whole segments; a few different letters.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = 1 + name.chars().count() / 4;
+    let length = name.chars().count();
+    let allowed = if length < 3 { 0 } else { 1 + length / 4 };
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates.into_iter().take(CANDIDATES) {
         let limit = best.map_or(allowed, |(distance, _)| distance - 1);
