@@ -123,7 +123,9 @@ fn group_options(inputs: &Inputs<'_>, group: &Json) -> Result<Vec<(String, Val)>
 }
 
 /// Before which step a group is added, and with which options.
-fn late_group(case: &Case, inputs: &Inputs<'_>) -> Result<Option<(usize, Vec<(String, Val)>)>, Stop> {
+type LateGroup = (usize, Vec<(String, Val)>);
+
+fn late_group(case: &Case, inputs: &Inputs<'_>) -> Result<Option<LateGroup>, Stop> {
     let late = &case.json["add_group"];
     match late["after"].as_u64() {
         Some(after) => Ok(Some((after as usize, inputs.kwargs(late, "options")?))),
