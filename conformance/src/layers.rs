@@ -114,9 +114,10 @@ const TABLE: &[Row] = &[
             "ceil_mode=False",
         ],
         build: |a| {
+            let kernel_size = a.sizes_of("kernel_size")?;
             one(nn::MaxPool2d {
-                kernel_size: a.sizes_of("kernel_size")?,
-                stride: a.opt("stride", Call::sizes_of)?,
+                kernel_size,
+                stride: a.opt("stride", Call::sizes_of)?.unwrap_or(kernel_size),
                 padding: a.sizes_of("padding")?,
                 dilation: a.sizes_of("dilation")?,
                 ceil_mode: a.bool("ceil_mode")?,

@@ -74,7 +74,8 @@ impl<F: Formula> Op for Binary<F> {
     fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (f, dtype) = (self.formula, self.dtype);
         let (x, y) = (inputs[0], inputs[1]);
-        let broadcast = if x.shape() == y.shape() { None } else { Some(broadcast(F::NAME, x.shape(), y.shape())?) };
+        let broadcast =
+            if x.shape() == y.shape() { None } else { Some(broadcast(F::NAME, x.shape(), y.shape())?) };
         let shape = broadcast.as_deref().unwrap_or(x.shape());
         Self::check_divisor(dtype, y)?;
         match kind(F::NAME, dtype)? {

@@ -119,10 +119,17 @@ impl Tensor {
     #[inline]
     pub(crate) fn row_major(storage: Storage, like: &Tensor, dtype: DType) -> Self {
         let like = &like.0;
-        debug_assert!(like.contiguous && like.numel * dtype.size() <= storage.len(), "the storage holds the tensor");
+        debug_assert!(
+            like.contiguous && like.numel * dtype.size() <= storage.len(),
+            "the storage holds the tensor"
+        );
         Self(Arc::new(Inner {
             storage,
-            layout: Layout { shape: like.layout.shape.clone(), strides: like.layout.strides.clone(), offset: 0 },
+            layout: Layout {
+                shape: like.layout.shape.clone(),
+                strides: like.layout.strides.clone(),
+                offset: 0,
+            },
             dtype,
             numel: like.numel,
             contiguous: true,

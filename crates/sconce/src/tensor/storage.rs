@@ -18,7 +18,6 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc};
-use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -51,12 +50,6 @@ struct Inline(UnsafeCell<[u8; INLINE]>);
 enum Data {
     Inline(Inline),
     Heap(Option<Allocation>),
-    /// Memory of somebody else (a file map), kept alive by its owner.
-    Foreign {
-        ptr: NonNull<u8>,
-        writable: bool,
-        _owner: Box<dyn Any + Send + Sync>,
-    },
 }
 
 // SAFETY: the bytes are touched only under the block's lock or by a sole owner (see the module's documentation).
@@ -128,21 +121,6 @@ impl Storage {
         Self(Arc::new(Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
     }
 
-    /// Memory that somebody else owns.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` must point to `len` readable bytes (and writable ones if `writable`) that live and, but for writes through
-    /// this storage, stay unchanged until `owner` is dropped.
-    pub(crate) unsafe fn foreign(
-        ptr: NonNull<u8>,
-        len: usize,
-        writable: bool,
-        owner: Box<dyn Any + Send + Sync>,
-    ) -> Self {
-        Self::block(len, Data::Foreign { ptr, writable, _owner: owner })
-    }
-
     /// Size in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len
@@ -175,7 +153,6 @@ impl Storage {
             Data::Heap(allocation) => {
                 allocation.as_ref().map_or(NonNull::dangling().as_ptr(), |a| a.ptr.as_ptr())
             }
-            Data::Foreign { ptr, .. } => ptr.as_ptr(),
         }
     }
 
@@ -190,11 +167,6 @@ impl Storage {
 
     /// Locks for writing.
     pub(crate) fn write(&self, op: &str) -> Result<WriteGuard<'_>> {
-        if let Data::Foreign { writable: false, .. } = self.0.data {
-            return Err(Error::argument(format!(
-                "{op}: the tensor's memory is a read-only file map; clone it first"
-            )));
-        }
         let guard = match self.0.lock.try_write() {
             Ok(guard) => guard,
             Err(_) => wait(op, "writing", || self.0.lock.try_write().map_err(drop_guard))?,
