@@ -12,6 +12,7 @@ pub mod optim;
 pub mod prelude;
 mod random;
 pub mod select;
+pub mod stats;
 mod tensor;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};

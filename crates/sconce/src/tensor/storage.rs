@@ -215,7 +215,7 @@ impl Storage {
         let end = (start + n) * size_of::<T>();
         assert!(end <= self.len(), "a layout stays within its storage");
         let _guard = self.read(op)?;
-        // SAFETY: in bounds (checked above), aligned (allocations are 16-byte aligned at least, `foreign` ones are
+        // SAFETY: in bounds (checked above), aligned (allocations are 16-byte aligned at least,
         // checked by their maker, and offsets count whole elements), initialised, and not written to while the guard
         // lives. Tensors of dtype bool hold only 0 and 1: every writer stores bools through `Elem::Bool`.
         let elements = unsafe { std::slice::from_raw_parts(self.ptr().cast::<T>().add(start), n) };

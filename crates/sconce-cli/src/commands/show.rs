@@ -1,0 +1,256 @@
+//! `sconce show`: every tensor of a file with its statistics.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use sconce::io::{self, Archive, Entry as Stored, Source};
+use sconce::select::{Candidate, Selector};
+use sconce::stats::{self, Summary};
+use sconce::{DType, Error, Result};
+use serde_json::{Value, json};
+
+use super::{Entry, Failure};
+use crate::table::Table;
+
+pub(super) const ENTRY: Entry = Entry { name: "show", arguments, run };
+
+/// A small network that PyTorch trained and saved.
+const DEMO: &[u8] = include_bytes!("../../data/digits_cnn.pt");
+
+/// Ranges of the one-line histogram.
+const BINS: usize = 16;
+
+fn arguments() -> Command {
+    Command::new("show")
+        .about("Lists every tensor of a file: dtype, shape and statistics of its values")
+        .arg(
+            Arg::new("file")
+                .required(true)
+                .value_parser(value_parser!(OsString))
+                .help("A .safetensors or .pt file"),
+        )
+        .arg(
+            Arg::new("selector")
+                .help("Which tensors, e.g. '**.bias' or 'features.** & ndim==4'; all by default"),
+        )
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Writes JSON for machines"))
+}
+
+fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Failure> {
+    let path = matches.get_one::<OsString>("file").expect("clap requires the file");
+    let archive = io::open(path)?;
+    let selector = matches.get_one::<String>("selector").map(String::as_str);
+    show(&archive, selector, matches.get_flag("json"), out)
+}
+
+/// Shows the built-in checkpoint.
+pub(super) fn demo(out: &mut dyn Write) -> std::result::Result<(), Failure> {
+    let source = Source::from_bytes("digits_cnn.pt (built in)", DEMO.to_vec());
+    let archive = io::open_source(&source, &io::Options::default())?;
+    show(&archive, None, false, out)
+}
+
+fn show(
+    archive: &Archive,
+    selector: Option<&str>,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> std::result::Result<(), Failure> {
+    let entries = select(archive, selector)?;
+    let mut rows = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let summary = match stats::of_entry(archive, entry, BINS) {
+            Ok(summary) => Some(summary),
+            Err(error) if error.kind() == sconce::ErrorKind::Unsupported => None,
+            Err(error) => return Err(error.into()),
+        };
+        rows.push((entry, summary));
+    }
+    if as_json { write_json(archive, &rows, out) } else { write_table(archive, &rows, out) }
+}
+
+fn select<'a>(archive: &'a Archive, selector: Option<&str>) -> Result<Vec<&'a Stored>> {
+    let Some(selector) = selector else { return Ok(archive.entries().iter().collect()) };
+    let candidates = archive.entries().iter().map(|e| Candidate {
+        path: e.name(),
+        kind: None,
+        // Packed elements have no dtype; their bytes are what a selector can ask for.
+        dtype: e.encoding().dtype().unwrap_or(DType::U8),
+        shape: e.shape(),
+        trainable: None,
+    });
+    let selection =
+        Selector::parse(selector)?.select(candidates).map_err(|e: Error| e.context(archive.name()))?;
+    Ok(archive.entries().iter().filter(|e| selection.contains(e.name())).collect())
+}
+
+fn write_json(
+    archive: &Archive,
+    rows: &[(&Stored, Option<Summary>)],
+    out: &mut dyn Write,
+) -> std::result::Result<(), Failure> {
+    // JSON has no NaN; a statistic of nothing is null.
+    let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
+    let tensors: Vec<Value> = rows
+        .iter()
+        .map(|(entry, summary)| {
+            let mut object = json!({
+                "name": entry.name(),
+                "dtype": entry.encoding().name(),
+                "shape": entry.shape(),
+                "count": entry.numel(),
+                "bytes": entry.bytes(),
+            });
+            if let (Some(Summary { stats, histogram }), Some(object)) = (summary, object.as_object_mut()) {
+                let fields = [
+                    ("min", number(stats.min)),
+                    ("max", number(stats.max)),
+                    ("mean", number(if stats.finite() > 0 { stats.mean } else { f64::NAN })),
+                    ("std", number(stats.std(1))),
+                    ("norm", number(stats.norm())),
+                    ("zeros", json!(stats.zeros)),
+                    ("nan", json!(stats.nan)),
+                    ("inf", json!(stats.pos_inf + stats.neg_inf)),
+                    ("histogram", json!(histogram)),
+                ];
+                object.extend(fields.map(|(k, v)| (k.to_owned(), v)));
+            }
+            object
+        })
+        .collect();
+    let document = json!({
+        "file": archive.name(),
+        "format": archive.format(),
+        "metadata": archive.metadata().iter().map(|(k, v)| (k.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
+        "tensors": tensors,
+        "totals": {
+            "tensors": rows.len(),
+            "count": rows.iter().map(|(e, _)| e.numel() as u64).sum::<u64>(),
+            "bytes": rows.iter().map(|(e, _)| e.bytes()).sum::<u64>(),
+        },
+    });
+    writeln!(out, "{document:#}")?;
+    Ok(())
+}
+
+fn write_table(
+    archive: &Archive,
+    rows: &[(&Stored, Option<Summary>)],
+    out: &mut dyn Write,
+) -> std::result::Result<(), Failure> {
+    let mut table = Table::new(&[
+        ("name", false),
+        ("dtype", false),
+        ("shape", false),
+        ("count", true),
+        ("min", true),
+        ("max", true),
+        ("mean", true),
+        ("std", true),
+        ("norm", true),
+        ("zeros", true),
+        ("NaN", true),
+        ("Inf", true),
+        ("histogram", false),
+    ]);
+    for (entry, summary) in rows {
+        let mut row = vec![
+            printable(entry.name()),
+            entry.encoding().name().to_owned(),
+            format!("{:?}", entry.shape()),
+            grouped(entry.numel() as u64),
+        ];
+        match summary {
+            Some(Summary { stats: s, histogram }) => {
+                let mean = if s.finite() > 0 { s.mean } else { f64::NAN };
+                row.extend([s.min, s.max, mean, s.std(1), s.norm()].map(short));
+                row.extend([s.zeros, s.nan, s.pos_inf + s.neg_inf].map(grouped));
+                row.push(bars(histogram));
+            }
+            None => row.extend(std::iter::repeat_n("-".to_owned(), 9)),
+        }
+        table.push(row);
+    }
+    writeln!(out, "{} ({})", printable(archive.name()), archive.format().unwrap_or("new"))?;
+    writeln!(out)?;
+    table.write(out)?;
+    let bytes: u64 = rows.iter().map(|(e, _)| e.bytes()).sum();
+    let count: u64 = rows.iter().map(|(e, _)| e.numel() as u64).sum();
+    let sum = |f: fn(&Summary) -> u64| rows.iter().filter_map(|(_, s)| s.as_ref()).map(f).sum::<u64>();
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{} tensors, {} elements, {} bytes; {} zeros, {} NaN, {} Inf",
+        grouped(rows.len() as u64),
+        grouped(count),
+        grouped(bytes),
+        grouped(sum(|s| s.stats.zeros)),
+        grouped(sum(|s| s.stats.nan)),
+        grouped(sum(|s| s.stats.pos_inf + s.stats.neg_inf)),
+    )?;
+    Ok(())
+}
+
+/// A name without characters that would steer a terminal.
+fn printable(name: &str) -> String {
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+/// Four significant digits.
+fn short(x: f64) -> String {
+    match x {
+        _ if !x.is_finite() => "-".to_owned(),
+        0.0 => "0".to_owned(),
+        _ if (1e-4..1e6).contains(&x.abs()) => {
+            let digits = (3 - x.abs().log10().floor() as i32).max(0) as usize;
+            format!("{x:.digits$}")
+        }
+        _ => format!("{x:.3e}"),
+    }
+}
+
+/// Digits in groups of three.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// One block character per range, its height relative to the fullest.
+fn bars(histogram: &[u64]) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let most = histogram.iter().copied().max().unwrap_or(0);
+    let bar = |&n: &u64| match n {
+        0 => ' ',
+        n => BLOCKS[((n as f64 / most as f64 * 8.0).ceil() as usize).clamp(1, 8) - 1],
+    };
+    histogram.iter().map(bar).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        let cases =
+            [(0.0, "0"), (1.0, "1.000"), (-0.012345, "-0.01235"), (1234.5, "1234"), (1e-9, "1.000e-9")];
+        for (x, text) in cases {
+            assert_eq!(short(x), text);
+        }
+        assert_eq!(grouped(1234567), "1,234,567");
+        assert_eq!(grouped(123), "123");
+    }
+
+    #[test]
+    fn names_cannot_steer_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+    }
+}
