@@ -26,8 +26,9 @@ fn exit_codes() {
     assert_eq!(run(&[&folder]).status.code(), Some(2));
     // A failing case is counted, and fatal only under a floor.
     let case =
-        r#"{"id": "x/0", "op": "zeros", "args": [{"tuple": [2]}], "kwargs": {}, "out": true, "tensors": {}}"#;
+        r#"{"id": "x/0", "op": "zeros", "args": [[2]], "kwargs": {}, "out": true, "tensors": {}}"#;
     std::fs::write(suite.join("manifest.jsonl"), case).unwrap();
+    std::fs::write(suite.join("signatures.json"), r#"{"zeros": [["size", "*", "dtype=None"]]}"#).unwrap();
     let json = folder.join("counts.json");
     let output = run(&[&folder, Path::new("--json"), &json]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
