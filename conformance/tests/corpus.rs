@@ -25,8 +25,7 @@ fn exit_codes() {
     // No suite at all.
     assert_eq!(run(&[&folder]).status.code(), Some(2));
     // A failing case is counted, and fatal only under a floor.
-    let case =
-        r#"{"id": "x/0", "op": "zeros", "args": [[2]], "kwargs": {}, "out": true, "tensors": {}}"#;
+    let case = r#"{"id": "x/0", "op": "zeros", "args": [[2]], "kwargs": {}, "out": true, "tensors": {}}"#;
     std::fs::write(suite.join("manifest.jsonl"), case).unwrap();
     std::fs::write(suite.join("signatures.json"), r#"{"zeros": [["size", "*", "dtype=None"]]}"#).unwrap();
     let json = folder.join("counts.json");

@@ -1,0 +1,170 @@
+//! Trains a small CNN on the UCI digits, then freezes its features and fine-tunes a new classifier.
+//!
+//! `cargo run --release --example digits`
+
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::GzDecoder;
+use indicatif::{ProgressBar, ProgressStyle};
+use sconce::functional::{self, CrossEntropyOptions};
+use sconce::nn::{BatchNorm2d, Conv2dConfig, Linear, MaxPool2d, Padding, ReLU, Sequential};
+use sconce::optim::{Optimizer, Sgd};
+use sconce::prelude::*;
+use sconce::{Result, manual_seed};
+
+/// Rows trained on; the others are the test set.
+const TRAIN: usize = 1437;
+const BATCH: usize = 64;
+const EPOCHS: usize = 5;
+
+#[derive(Module)]
+pub(crate) struct DigitsNet {
+    pub(crate) features: Sequential,
+    pub(crate) classifier: Linear,
+}
+
+impl DigitsNet {
+    pub(crate) fn new() -> Result<Self> {
+        let config = Conv2dConfig { padding: Padding::Explicit([1, 1]), ..Conv2dConfig::default() };
+        let features = Sequential::new()
+            .add(config.clone().build(1, 16, 3)?)
+            .add(BatchNorm2d::new(16)?)
+            .add(ReLU)
+            .add(MaxPool2d::new(2))
+            .add(config.build(16, 32, 3)?)
+            .add(BatchNorm2d::new(32)?)
+            .add(ReLU)
+            .add(MaxPool2d::new(2));
+        Ok(Self { features, classifier: Linear::new(32 * 2 * 2, 10)? })
+    }
+
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.classifier.forward(&self.features.forward(x)?.flatten(1, -1)?)
+    }
+}
+
+/// Images `[1797, 1, 8, 8]` from 0 to 1, and their labels `[1797]`.
+pub(crate) struct Digits {
+    images: Tensor,
+    labels: Tensor,
+}
+
+impl Digits {
+    pub(crate) fn open() -> std::result::Result<Self, Box<dyn std::error::Error>> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/digits.csv.gz");
+        let mut text = String::new();
+        GzDecoder::new(std::fs::File::open(path)?).read_to_string(&mut text)?;
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for line in text.lines() {
+            let numbers = line.split(',').map(str::parse).collect::<std::result::Result<Vec<u8>, _>>()?;
+            let (label, image) = numbers.split_last().ok_or("an empty line")?;
+            pixels.extend(image.iter().map(|&p| f32::from(p) / 16.0));
+            labels.push(i64::from(*label));
+        }
+        let rows = labels.len();
+        Ok(Self {
+            images: Tensor::from_vec(pixels, [rows, 1, 8, 8])?,
+            labels: Tensor::from_vec(labels, [rows])?,
+        })
+    }
+
+    fn rows(&self, start: usize, count: usize) -> Result<(Tensor, Tensor)> {
+        let start = start as isize;
+        Ok((self.images.narrow(0, start, count)?, self.labels.narrow(0, start, count)?))
+    }
+}
+
+/// The loss of every step, and the accuracy on the test set after every epoch.
+pub(crate) struct Run {
+    pub(crate) losses: Vec<f64>,
+    pub(crate) accuracies: Vec<f64>,
+}
+
+/// Trains what the optimiser holds, in batches of 64 in the order of the rows; `train` sets the mode of each epoch.
+pub(crate) fn fit(
+    model: &mut DigitsNet,
+    optimizer: &mut Optimizer<Sgd>,
+    data: &Digits,
+    train: fn(&mut DigitsNet),
+) -> Result<Run> {
+    let steps = TRAIN / BATCH;
+    let style =
+        ProgressStyle::with_template("epoch {prefix} {bar:40} {pos}/{len} {msg}").expect("a valid template");
+    let bar = ProgressBar::new((EPOCHS * steps) as u64).with_style(style);
+    let mut run = Run { losses: Vec::new(), accuracies: Vec::new() };
+    for epoch in 1..=EPOCHS {
+        bar.set_prefix(format!("{epoch}/{EPOCHS}"));
+        train(model);
+        for step in 0..steps {
+            let (x, y) = data.rows(step * BATCH, BATCH)?;
+            optimizer.zero_grad();
+            let loss = functional::cross_entropy(&model.forward(&x)?, &y, CrossEntropyOptions::default())?;
+            loss.backward()?;
+            optimizer.step()?;
+            run.losses.push(loss.item()?);
+            bar.set_message(format!("loss {:.4}", loss.item()?));
+            bar.inc(1);
+        }
+        model.eval();
+        run.accuracies.push(no_grad(|| accuracy(model, data))?);
+    }
+    bar.finish_and_clear();
+    Ok(run)
+}
+
+fn accuracy(model: &DigitsNet, data: &Digits) -> Result<f64> {
+    let (x, y) = data.rows(TRAIN, data.labels.shape()[0] - TRAIN)?;
+    model.forward(&x)?.argmax(1)?.eq(&y)?.to(DType::F32)?.mean(())?.item()
+}
+
+pub(crate) fn sgd() -> Sgd {
+    Sgd { lr: 0.05, momentum: 0.9, weight_decay: 1e-4, ..Sgd::default() }
+}
+
+/// Freezes the features, puts a new classifier in place of the trained one and trains only that; returns what moved
+/// and what did not, parameters and buffers.
+pub(crate) fn transfer(model: &mut DigitsNet, data: &Digits) -> Result<(Run, Vec<String>, Vec<String>)> {
+    println!("frozen: {}", model.freeze("features.**")?);
+    model.classifier = Linear::new(32 * 2 * 2, 10)?;
+    let before: Vec<Tensor> =
+        model.state_dict().iter().map(|(_, t)| t.detach().copy()).collect::<Result<_>>()?;
+
+    let mut optimizer = Optimizer::new(&*model, sgd())?;
+    let run = fit(model, &mut optimizer, data, |model| {
+        model.train();
+        // Frozen parameters do not stop batch normalisation from counting: its statistics move in training mode.
+        model.features.eval();
+    })?;
+
+    let (mut moved, mut unmoved) = (Vec::new(), Vec::new());
+    for ((name, after), before) in model.state_dict().iter().zip(&before) {
+        let list = if after.equal(before)? { &mut unmoved } else { &mut moved };
+        list.push(name.to_owned());
+    }
+    Ok((run, moved, unmoved))
+}
+
+fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let data = Digits::open()?;
+    manual_seed(0);
+    let mut model = DigitsNet::new()?;
+    println!("{}", model.summary());
+
+    let mut optimizer = Optimizer::new(&model, sgd())?;
+    let run = fit(&mut model, &mut optimizer, &data, DigitsNet::train)?;
+    print(&run);
+
+    let (run, moved, unmoved) = transfer(&mut model, &data)?;
+    print(&run);
+    println!("moved: {}", moved.join(", "));
+    println!("did not move: {}", unmoved.join(", "));
+    Ok(())
+}
+
+fn print(run: &Run) {
+    for (epoch, (losses, accuracy)) in run.losses.chunks(TRAIN / BATCH).zip(&run.accuracies).enumerate() {
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        println!("epoch {}: mean loss {mean:.4}, test accuracy {:.2} %", epoch + 1, accuracy * 100.0);
+    }
+}
