@@ -25,3 +25,7 @@ pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
 pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
 pub use tensor::{Dims, Tensor, memory};
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -184,7 +184,9 @@ impl fmt::Display for Summary {
                 ],
             });
         }
-        let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        // Modules have one column, which may run on over those of the tensors.
+        let tensors = || table.iter().filter(|row| !row[1].is_empty());
+        let width = |column: usize| tensors().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths = [width(0), width(1), width(2), width(3)];
         for [name, shape, dtype, count, note] in &table {
             let [w0, w1, w2, w3] = widths;
