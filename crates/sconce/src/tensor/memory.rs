@@ -1,6 +1,6 @@
 //! Memory of tensors: a cache of large allocations, and how long threads wait for each other.
 //!
-//! Writing a fresh 64 MiB buffer once costs more in page faults than in writing, so freed buffers above [`SMALLEST`]
+//! Writing a fresh 64 MiB buffer once costs more in page faults than in writing, so freed buffers above a size
 //! are kept for the next request of about their size. Smaller ones are left to the global allocator, which caches them
 //! itself. The idea is MLX's `buffer_cache.h`.
 
