@@ -25,11 +25,11 @@ const CHUNK: usize = 1 << 20;
 /// The library's name of each format of the corpus.
 const FORMATS: &[(&str, &str)] = &[
     ("safetensors", "safetensors"),
-    ("safetensors_sharded", "safetensors_sharded"),
+    ("safetensors_sharded", "safetensors-sharded"),
     ("torch", "pytorch"),
     ("torch_zip", "pytorch"),
     ("torchscript", "pytorch"),
-    ("torch_legacy", "pytorch_legacy"),
+    ("torch_legacy", "pytorch-legacy"),
     ("npy", "npy"),
     ("npz", "npz"),
     ("gguf", "gguf"),

@@ -58,3 +58,6 @@ pub const MAX_NAME_BYTES: usize = 1 << 12;
 
 /// Bytes of all the names of a file together.
 pub const MAX_NAMES_BYTES: usize = 1 << 26;
+
+/// Members of a tar archive.
+pub const MAX_TAR_MEMBERS: usize = 1 << 10;
