@@ -61,3 +61,6 @@ pub const MAX_NAMES_BYTES: usize = 1 << 26;
 
 /// Members of a tar archive.
 pub const MAX_TAR_MEMBERS: usize = 1 << 10;
+
+/// Bytes of a GGUF file's metadata. They are kept in memory, each value also as a text.
+pub const MAX_GGUF_METADATA_BYTES: u64 = 1 << 28;

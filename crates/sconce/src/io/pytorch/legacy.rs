@@ -64,7 +64,8 @@ impl Format for Legacy {
 
 /// Reads the magic number and returns where it ends.
 fn magic(source: &Source) -> Result<u64> {
-    let missing = || Error::format("no magic number of torch.save: a pickle, but not of PyTorch's, or cut off");
+    let missing =
+        || Error::format("no magic number of torch.save: a pickle, but not of PyTorch's, or cut off");
     let (pickle, at) = plain(source, 0).map_err(|e| missing().with_source(e))?;
     match pickle.get(pickle.root) {
         Object::BigInt(bytes) if **bytes == MAGIC => Ok(at),
@@ -99,10 +100,8 @@ impl Storages {
                 return Err(Error::format(format!("a storage's key must be a string, found {kind}")));
             };
             let place = || format!("storage {}", display_name(key));
-            let elements = elements
-                .get(&**key)
-                .ok_or_else(|| Error::format("no tensor refers to it"))
-                .context(place)?;
+            let elements =
+                elements.get(&**key).ok_or_else(|| Error::format("no tensor refers to it")).context(place)?;
             let (window, end) = window(source, at, *elements).context(place)?;
             if found.insert(key.clone(), window).is_some() {
                 return Err(Error::format("its key is listed twice").context(place()));

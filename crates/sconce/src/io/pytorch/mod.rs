@@ -78,7 +78,8 @@ impl Format for PyTorch {
         let pickle = pickle::run(&bytes, &permission).context(|| "data.pkl")?;
         let mut archive = Archive::of(self.name());
         archive.set_big_endian(big_endian);
-        let (tree, tensors) = Builder::new(&pickle, &Records { zip: &zip, root }, &mut archive).run().context(|| "data.pkl")?;
+        let (tree, tensors) =
+            Builder::new(&pickle, &Records { zip: &zip, root }, &mut archive).run().context(|| "data.pkl")?;
         names::push_named(&mut archive, tree, tensors)?;
         Ok(archive)
     }

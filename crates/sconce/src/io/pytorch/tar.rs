@@ -39,7 +39,9 @@ impl Format for Tar {
         let members = members(source)?;
         let member = |name: &str| match members.get(name) {
             Some(member) => Ok(member),
-            None => Err(Error::format(format!("a tar archive without {name:?} was not written by torch.save"))),
+            None => {
+                Err(Error::format(format!("a tar archive without {name:?} was not written by torch.save")))
+            }
         };
         let permission = |name: &str| match is_tensor_class(name) {
             true => Permission::Constant,
@@ -75,8 +77,11 @@ fn members(source: &Source) -> Result<HashMap<String, Source>> {
         if header.iter().all(|&b| b == 0) {
             return Ok(found);
         }
-        let sum: u64 =
-            header.iter().enumerate().map(|(i, &b)| if (148..156).contains(&i) { 32 } else { b.into() }).sum();
+        let sum: u64 = header
+            .iter()
+            .enumerate()
+            .map(|(i, &b)| if (148..156).contains(&i) { 32 } else { b.into() })
+            .sum();
         if header[257..262] != *b"ustar" || octal(&header[148..156]) != Some(sum) {
             return Err(Error::format(format!("no tar header at byte {at}")));
         }
@@ -212,7 +217,8 @@ fn read_storages(
         let [key, root, offset, numel] = tuple(&views, view)?;
         let (key, root) = (int(&views, key)?, int(&views, root)?);
         let (offset, numel) = (size_of(int(&views, offset)?)? as u64, size_of(int(&views, numel)?)? as u64);
-        let mut part = known.get(&root).cloned().ok_or_else(|| Error::format(format!("no storage {root}")))?;
+        let mut part =
+            known.get(&root).cloned().ok_or_else(|| Error::format(format!("no storage {root}")))?;
         let start = part.part.start + offset.min(part.part.end);
         if offset > part.part.end - part.part.start || numel > part.part.end - start {
             return Err(Error::format(format!("view {key} leaves its storage {root}")));
