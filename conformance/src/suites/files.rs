@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use sconce::io::{self, Archive, DictKind, NodeId, Tree, Value as Node};
+use sconce::io::{self, Archive, DictKind, Encoding, NodeId, Tree, Value as Node};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
 
@@ -25,15 +25,27 @@ const CHUNK: usize = 1 << 20;
 /// The library's name of each format of the corpus.
 const FORMATS: &[(&str, &str)] = &[
     ("safetensors", "safetensors"),
-    ("safetensors_sharded", "safetensors_sharded"),
+    ("safetensors_sharded", "safetensors-sharded"),
     ("torch", "pytorch"),
     ("torch_zip", "pytorch"),
     ("torchscript", "pytorch"),
-    ("torch_legacy", "pytorch_legacy"),
+    ("torch_legacy", "pytorch-legacy"),
     ("npy", "npy"),
     ("npz", "npz"),
     ("gguf", "gguf"),
     ("onnx", "onnx"),
+];
+
+/// The library's name of the types that GGUF files share with PyTorch.
+const GGML_TYPES: &[(&str, &str)] = &[
+    ("F64", "float64"),
+    ("F32", "float32"),
+    ("F16", "float16"),
+    ("BF16", "bfloat16"),
+    ("I64", "int64"),
+    ("I32", "int32"),
+    ("I16", "int16"),
+    ("I8", "int8"),
 ];
 
 /// Runs a case.
@@ -50,7 +62,13 @@ pub(super) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
         ("refuse", Err(Stop::Refused(_))) | ("no_harm", Ok(_) | Err(Stop::Refused(_))) => Ok(()),
         ("refuse", Ok(_)) => wrong(format!("loaded: {}", case.json["why"])),
         ("load", Err(Stop::Refused(_))) if case.json["optional"] == true => Ok(()),
-        ("load", Ok(file)) => check(&file, case),
+        ("load", Ok(file)) => {
+            check(&file, case)?;
+            match case.json["dequantized"].as_str() {
+                Some(path) => check_numbers(&file.archive, &context.folder.join(path)),
+                None => Ok(()),
+            }
+        }
         (_, Err(stop)) => Err(stop),
         (verdict, _) => wrong(format!("unknown verdict {verdict}")),
     }
@@ -129,6 +147,7 @@ fn check_tensor(file: &Loaded, name: &str, expected: &Json, flags: bool) -> Resu
     };
     let entry = &entries[index];
     let dtype = expected.get("ggml_type").or_else(|| expected.get("dtype")).and_then(Json::as_str);
+    let dtype = dtype.map(|d| GGML_TYPES.iter().find(|(ggml, _)| *ggml == d).map_or(d, |(_, name)| name));
     if dtype.is_none_or(|d| !d.eq_ignore_ascii_case(entry.encoding().name())) {
         return wrong(format!("dtype {}, expected {dtype:?}", entry.encoding().name()));
     }
@@ -158,13 +177,40 @@ fn check_tensor(file: &Loaded, name: &str, expected: &Json, flags: bool) -> Resu
     Ok(())
 }
 
+/// Compares the numbers that blocks stand for with those of a safetensors file.
+fn check_numbers(archive: &Archive, path: &Path) -> Result<(), Stop> {
+    let expected = io::open(path)?;
+    for numbers in expected.entries() {
+        let name = numbers.name();
+        let Some(entry) = archive.get(name) else {
+            return wrong(format!("no {name:?} to compare numbers of"));
+        };
+        let Encoding::Packed(packed) = entry.encoding() else { continue };
+        let mut actual = vec![0.0; entry.numel()];
+        packed.decode(&archive.read(entry)?, &mut actual)?;
+        let bytes = expected.read(numbers)?;
+        let wanted: Vec<f32> = bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let close = |(a, e): (&f32, &f32)| a == e || (a - e).abs() <= 1e-6 * e.abs();
+        if actual.len() != wanted.len() || !actual.iter().zip(&wanted).all(close) {
+            return wrong(format!("tensor {name:?}: other numbers"));
+        }
+    }
+    Ok(())
+}
+
 fn check_metadata(archive: &Archive, expected: &Json) -> Result<(), Stop> {
     let Some(expected) = expected.as_object() else { return wrong("not an object".into()) };
     if archive.metadata().len() != expected.len() {
         return wrong(format!("{} entries, expected {}", archive.metadata().len(), expected.len()));
     }
     for (key, value) in archive.metadata() {
-        if expected.get(key).and_then(Json::as_str) != Some(value) {
+        let same = match expected.get(key) {
+            Some(Json::String(text)) => text == value,
+            // What is no text has JSON for its text.
+            Some(other) => serde_json::from_str::<Json>(value).is_ok_and(|json| json == *other),
+            None => false,
+        };
+        if !same {
             return wrong(format!("{key:?} is {value:?}, expected {:?}", expected.get(key)));
         }
     }

@@ -12,6 +12,7 @@ use super::entry::Entry;
 use super::format;
 use super::gather::{Rows, copy_row, flip_signs, swap_bytes};
 use super::limits::{MAX_EXPANDED_BYTES, MAX_NAME_BYTES};
+use super::metadata::MetaValue;
 use super::source::{ReadAt, zeroed};
 use super::tree::{Tree, Value};
 use crate::error::{Context, Error, Result};
@@ -50,6 +51,10 @@ pub struct Archive {
     index: HashMap<String, usize>,
     storages: Vec<Arc<dyn ReadAt>>,
     metadata: Vec<(String, String)>,
+    /// The place of each key in `metadata`.
+    places: HashMap<String, usize>,
+    /// The values that are more than texts.
+    typed: HashMap<String, MetaValue>,
     tree: Option<Tree>,
     big_endian: bool,
 }
@@ -97,22 +102,58 @@ impl Archive {
         &self.metadata
     }
 
-    /// Sets a text kept beside the tensors; replaces one of the same key.
+    /// Sets a text kept beside the tensors; replaces a value of the same key.
     pub fn set_metadata(&mut self, key: impl Into<String>, value: impl Into<String>) {
         let (key, value) = (key.into(), value.into());
-        match self.metadata.iter_mut().find(|(k, _)| *k == key) {
-            Some(pair) => pair.1 = value,
-            None => self.metadata.push((key, value)),
+        self.typed.remove(&key);
+        match self.places.get(&key) {
+            Some(&place) => self.metadata[place].1 = value,
+            None => {
+                self.places.insert(key.clone(), self.metadata.len());
+                self.metadata.push((key, value));
+            }
         }
+    }
+
+    /// The value of a key with its type, which formats of texts do not have.
+    ///
+    /// ```
+    /// use sconce::io::{Archive, MetaValue};
+    ///
+    /// let mut archive = Archive::new();
+    /// archive.set_metadata_value("layers", 12_u32);
+    /// assert_eq!(archive.metadata(), [("layers".to_owned(), "12".to_owned())]);
+    /// assert_eq!(archive.metadata_value("layers"), Some(MetaValue::U32(12)));
+    /// archive.set_metadata("layers", "12");
+    /// assert_eq!(archive.metadata_value("layers"), Some(MetaValue::from("12")));
+    /// ```
+    pub fn metadata_value(&self, key: &str) -> Option<MetaValue> {
+        let text = || self.places.get(key).map(|&place| MetaValue::from(self.metadata[place].1.as_str()));
+        self.typed.get(key).cloned().or_else(text)
+    }
+
+    /// Sets a value of any type; formats of texts write its text.
+    pub fn set_metadata_value(&mut self, key: impl Into<String>, value: impl Into<MetaValue>) {
+        let (key, value) = (key.into(), value.into());
+        self.set_metadata(key.as_str(), value.to_string());
+        if !matches!(value, MetaValue::Str(_)) {
+            self.typed.insert(key, value);
+        }
+    }
+
+    pub(super) fn typed_metadata(&self, key: &str) -> Option<&MetaValue> {
+        self.typed.get(key)
     }
 
     /// Forgets the metadata, for formats that have none.
     pub fn clear_metadata(&mut self) {
-        self.metadata.clear();
+        self.set_metadata_list(Vec::new());
     }
 
     pub(super) fn set_metadata_list(&mut self, metadata: Vec<(String, String)>) {
+        self.places = metadata.iter().enumerate().map(|(i, (key, _))| (key.clone(), i)).collect();
         self.metadata = metadata;
+        self.typed.clear();
     }
 
     /// The nested structure of a file that has one, such as `{"model": …, "optimizer": …, "epoch": 5}`.

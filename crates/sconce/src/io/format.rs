@@ -5,8 +5,9 @@ use std::io::Write;
 use std::path::Path;
 
 use super::archive::Archive;
+use super::gguf::Gguf;
 use super::limits::HEAD_BYTES;
-use super::pytorch::PyTorch;
+use super::pytorch::{Legacy, PyTorch, Tar};
 use super::safetensors::{Safetensors, Sharded};
 use super::source::Source;
 use crate::error::{Context, Error, Result};
@@ -48,7 +49,7 @@ pub trait Format: Sync {
 /// let names: Vec<&str> = sconce::io::FORMATS.iter().map(|f| f.name()).collect();
 /// assert!(names.contains(&"safetensors") && names.contains(&"pytorch"));
 /// ```
-pub static FORMATS: &[&dyn Format] = &[&Safetensors, &Sharded, &PyTorch];
+pub static FORMATS: &[&dyn Format] = &[&Safetensors, &Sharded, &PyTorch, &Legacy, &Tar, &Gguf];
 
 /// What a reader may let pass.
 ///

@@ -58,3 +58,9 @@ pub const MAX_NAME_BYTES: usize = 1 << 12;
 
 /// Bytes of all the names of a file together.
 pub const MAX_NAMES_BYTES: usize = 1 << 26;
+
+/// Members of a tar archive.
+pub const MAX_TAR_MEMBERS: usize = 1 << 10;
+
+/// Bytes of a GGUF file's metadata. They are kept in memory, each value also as a text.
+pub const MAX_GGUF_METADATA_BYTES: u64 = 1 << 28;

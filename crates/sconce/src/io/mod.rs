@@ -11,16 +11,22 @@
 //! | `safetensors` | all types | yes |
 //! | `safetensors-sharded` (an index and its shards) | all types | no |
 //! | `pytorch` (zip) | state dicts, nested checkpoints, whole models as data, TorchScript's tensors | state dicts and nested checkpoints |
+//! | `pytorch-legacy` (before 1.6), `pytorch-tar` (before 0.1.10) | the same | no |
+//! | `gguf` (versions 2 and 3) | all types; most blocks as numbers | yes, metadata with its types |
 
 mod archive;
 mod atomic;
+mod blocks;
 mod encoding;
 mod entry;
 mod format;
 mod gather;
+mod gguf;
 pub mod limits;
+mod metadata;
 mod pickle;
 mod pytorch;
+mod reader;
 mod safetensors;
 mod source;
 mod tree;
@@ -34,6 +40,7 @@ pub use archive::Archive;
 pub use encoding::{Encoding, Packed};
 pub use entry::{Entry, Quantizer};
 pub use format::{FORMATS, Format, Objects, Options, format_for_path};
+pub use metadata::{MetaArray, MetaValue};
 pub use source::{ReadAt, Source, Window};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 

@@ -15,9 +15,29 @@ const MAX_PROTOCOL: u8 = 5;
 ///
 /// `permission` judges every name by its full, dotted form.
 pub(in crate::io) fn run(bytes: &[u8], permission: &dyn Fn(&str) -> Permission) -> Result<Pickle> {
+    let (pickle, used) = run_start(bytes, permission).map_err(|failure| failure.error)?;
+    match bytes.len() - used {
+        0 => Ok(pickle),
+        rest => Err(Error::format(format!("{rest} bytes follow the end of the pickle"))),
+    }
+}
+
+/// Why a pickle could not be run.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Whether the bytes ended before the pickle did.
+    pub(super) ran_out: bool,
+}
+
+/// Runs the pickle that `bytes` begin with; also returns its length.
+pub(super) fn run_start(
+    bytes: &[u8],
+    permission: &dyn Fn(&str) -> Permission,
+) -> Result<(Pickle, usize), Failure> {
     let mut machine = Machine {
         bytes,
         at: 0,
+        ran_out: false,
         objects: Vec::new(),
         stack: Vec::new(),
         marks: Vec::new(),
@@ -32,13 +52,13 @@ pub(in crate::io) fn run(bytes: &[u8], permission: &dyn Fn(&str) -> Permission) 
     machine.objects.extend(singletons);
     loop {
         let start = machine.at;
-        let root = machine.step().context(|| format!("byte {start}"))?;
-        if let Some(root) = root {
-            let rest = bytes.len() - machine.at;
-            if rest > 0 {
-                return Err(Error::format(format!("{rest} bytes follow the end of the pickle")));
+        match machine.step().context(|| format!("byte {start}")) {
+            Ok(None) => {}
+            Ok(Some(root)) => {
+                let pickle = Pickle { objects: machine.objects, globals: machine.globals, root };
+                return Ok((pickle, machine.at));
             }
-            return Ok(Pickle { objects: machine.objects, globals: machine.globals, root });
+            Err(error) => return Err(Failure { error, ran_out: machine.ran_out }),
         }
     }
 }
@@ -51,6 +71,8 @@ const UNIT: Ref = Ref(3);
 struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Whether a step wanted more bytes than there are.
+    ran_out: bool,
     objects: Vec<Object>,
     stack: Vec<Ref>,
     /// Stack heights.
@@ -77,6 +99,7 @@ impl<'a> Machine<'a> {
             0x95 => {
                 let size = self.u64()?;
                 if size > (self.bytes.len() - self.at) as u64 {
+                    self.ran_out = true;
                     return Err(Error::format(format!("a frame of {size} bytes reaches beyond the end")));
                 }
             }
@@ -274,9 +297,10 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, size: usize) -> Result<&'a [u8]> {
         let rest = &self.bytes[self.at..];
-        let taken = rest
-            .get(..size)
-            .ok_or_else(|| Error::format(format!("{size} bytes are declared, {} are left", rest.len())))?;
+        let Some(taken) = rest.get(..size) else {
+            self.ran_out = true;
+            return Err(Error::format(format!("{size} bytes are declared, {} are left", rest.len())));
+        };
         self.at += size;
         Ok(taken)
     }
@@ -315,7 +339,10 @@ impl<'a> Machine<'a> {
 
     fn line(&mut self) -> Result<&'a str> {
         let rest = &self.bytes[self.at..];
-        let size = rest.iter().position(|&b| b == b'\n').ok_or_else(|| Error::format("a name has no end"))?;
+        let Some(size) = rest.iter().position(|&b| b == b'\n') else {
+            self.ran_out = true;
+            return Err(Error::format("a name has no end"));
+        };
         let text = self.text(size)?;
         self.at += 1;
         Ok(text)
@@ -458,11 +485,30 @@ impl<'a> Machine<'a> {
         Ok(number)
     }
 
-    fn call(&mut self, callee: Ref, arguments: Ref) -> Result<()> {
-        let callee = match &self.objects[callee.0 as usize] {
-            Object::Global(callee) => *callee,
-            other => return Err(wrong("only a named function can be called", other)),
+    /// The global that is called: itself, or the class in `('module', class, file, source)`, by which PyTorch's
+    /// older files keep a module's source beside it.
+    fn callee(&self, callee: Ref) -> Result<u32> {
+        let object = |r: Ref| &self.objects[r.0 as usize];
+        let parts: &[Ref] = match object(callee) {
+            Object::Global(callee) => return Ok(*callee),
+            Object::Persistent(id) => match object(*id) {
+                Object::Tuple(parts) => parts,
+                _ => &[],
+            },
+            _ => &[],
         };
+        match parts {
+            [kind, class, _, _] | [class, kind, _]
+                if let (Object::Global(class), Object::Str(_)) = (object(*class), object(*kind)) =>
+            {
+                Ok(*class)
+            }
+            _ => Err(wrong("only a named function can be called", object(callee))),
+        }
+    }
+
+    fn call(&mut self, callee: Ref, arguments: Ref) -> Result<()> {
+        let callee = self.callee(callee)?;
         let Object::Tuple(items) = &self.objects[arguments.0 as usize] else {
             return Err(wrong("a call's arguments must be a tuple", &self.objects[arguments.0 as usize]));
         };

@@ -9,9 +9,11 @@
 //! contain themselves are no problem, and neither reading nor dropping recurses.
 
 mod machine;
+mod stream;
 mod write;
 
 pub(super) use self::machine::run;
+pub(super) use self::stream::run_at;
 pub(super) use self::write::{Tensor, write};
 
 use crate::io::tree::DictKind;

@@ -1,6 +1,7 @@
 //! From what a pickle describes to values, tensors and storages.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::globals::{self, Storage};
 use crate::error::{Context, Error, Result};
@@ -8,28 +9,42 @@ use crate::io::archive::{Archive, display_name};
 use crate::io::encoding::Encoding;
 use crate::io::entry::Entry;
 use crate::io::pickle::{DictObject, Object, Pickle, Ref};
+use crate::io::source::ReadAt;
 use crate::io::tree::{Dict, NodeId, Tree, Value};
-use crate::io::zip::Zip;
+
+/// What a pickle refers to by persistent ids.
+pub(super) trait Outside {
+    /// The bytes of the storage of a key.
+    fn storage(&self, key: &str) -> Result<Arc<dyn ReadAt>>;
+
+    /// The tensor that an id is, in files whose ids name tensors.
+    fn tensor(&self, id: &Object) -> Result<Option<Found>> {
+        let _ = id;
+        Ok(None)
+    }
+}
 
 /// A tensor without a name, and the archive's storage it lies in.
+#[derive(Clone)]
 pub(super) struct Found {
     pub(super) entry: Entry,
     pub(super) storage: usize,
 }
 
 /// A storage of the file.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Located {
     pub(super) index: usize,
     pub(super) elements: Storage,
+    /// The part that may be seen, in elements from the start.
+    pub(super) part: Option<std::ops::Range<usize>>,
 }
 
 pub(super) struct Builder<'a> {
     pub(super) pickle: &'a Pickle,
     pub(super) archive: &'a mut Archive,
     pub(super) tensors: Vec<Found>,
-    zip: &'a Zip,
-    root: &'a str,
+    pub(super) outside: &'a dyn Outside,
     tree: Tree,
     /// The value of each object that has one.
     done: Vec<Option<NodeId>>,
@@ -40,13 +55,12 @@ pub(super) struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(pickle: &'a Pickle, zip: &'a Zip, root: &'a str, archive: &'a mut Archive) -> Self {
+    pub(super) fn new(pickle: &'a Pickle, outside: &'a dyn Outside, archive: &'a mut Archive) -> Self {
         Self {
             pickle,
             archive,
             tensors: Vec::new(),
-            zip,
-            root,
+            outside,
             tree: Tree::new(),
             done: vec![None; pickle.objects.len()],
             work: Vec::new(),
@@ -103,7 +117,13 @@ impl<'a> Builder<'a> {
                     None => Value::Constant(name.to_owned()),
                 }
             }
-            Object::Persistent(_) => return Err(Error::unsupported("a storage that no tensor wraps")),
+            Object::Persistent(id) => match self.outside.tensor(pickle.get(*id))? {
+                Some(found) => {
+                    self.tensors.push(found);
+                    Value::Tensor(self.tensors.len() - 1)
+                }
+                None => return Err(Error::unsupported("a storage that no tensor wraps")),
+            },
             Object::Call(call) => {
                 let name = pickle.global(call.callee);
                 self.call(name, call).context(|| display_name(name))?
@@ -132,14 +152,16 @@ impl<'a> Builder<'a> {
         Value::Dict(Dict { kind: dict.kind, items, attributes })
     }
 
-    /// The storage that a persistent id names: `('storage', class, key, location, numel)`.
+    /// The storage that a persistent id names: `('storage', class, key, location, numel)`, in older files followed by
+    /// the view of it that is meant, `(key, offset, numel)`, or `None`.
     pub(super) fn storage(&mut self, object: Ref) -> Result<Located> {
         let Object::Persistent(id) = self.pickle.get(object) else {
             return Err(expected("a storage", self.pickle.get(object)));
         };
         let id = self.items(*id).context(|| "persistent id")?;
-        let [kind, class, key, _, numel] = *id else {
-            return Err(Error::format(format!("a persistent id of {} parts, expected 5", id.len())));
+        let (&[kind, class, key, _, numel], view) = match id.split_first_chunk() {
+            Some((fields, rest)) if rest.len() < 2 => (fields, rest.first()),
+            _ => return Err(Error::format(format!("a persistent id of {} parts, expected 5", id.len()))),
         };
         let kind = self.text(kind)?;
         if kind != "storage" {
@@ -164,20 +186,32 @@ impl<'a> Builder<'a> {
                 display_name(key)
             )));
         }
-        Ok(Located { index, elements })
+        let part = view.map_or(Ok(None), |&view| self.part(view, numel)).context(|| "view of a storage")?;
+        Ok(Located { index, elements, part })
+    }
+
+    /// The part of a storage of `numel` elements that a view names.
+    fn part(&self, view: Ref, numel: u64) -> Result<Option<std::ops::Range<usize>>> {
+        if matches!(self.pickle.get(view), Object::None) {
+            return Ok(None);
+        }
+        let [_, offset, size] = *self.items(view)? else {
+            return Err(Error::format("expected a key, an offset and a size"));
+        };
+        let (start, size) = (self.size(offset)?, self.size(size)?);
+        match start.checked_add(size) {
+            Some(end) if end as u64 <= numel => Ok(Some(start..end)),
+            _ => Err(Error::format(format!("{size} elements at {start} of {numel}"))),
+        }
     }
 
     fn locate(&mut self, key: &'a str) -> Result<(usize, u64)> {
         if let Some(&known) = self.storages.get(key) {
             return Ok(known);
         }
-        if key.contains(['/', '\\']) {
-            return Err(Error::format("the key leaves the archive's data folder"));
-        }
-        let name = format!("{}/data/{key}", self.root);
-        let record = self.zip.get(&name).ok_or_else(|| Error::format("no such record"))?;
-        let bytes = record.size;
-        let index = self.archive.add_storage(self.zip.bytes(record)?);
+        let storage = self.outside.storage(key)?;
+        let bytes = storage.size();
+        let index = self.archive.add_storage(storage);
         self.storages.insert(key, (index, bytes));
         Ok((index, bytes))
     }

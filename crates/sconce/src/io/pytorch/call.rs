@@ -120,16 +120,25 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The tensor that an object names by a persistent id.
+    fn outside_tensor(&self, object: Ref) -> Result<Option<Found>> {
+        match self.pickle.get(object) {
+            Object::Persistent(id) => self.outside.tensor(self.pickle.get(*id)),
+            _ => Ok(None),
+        }
+    }
+
     /// A tensor inside a parameter or buffer.
     fn wrapped(&mut self, data: Ref, parameter: bool, requires_grad: bool, depth: usize) -> Result<Found> {
-        let Object::Call(call) = self.pickle.get(data) else {
-            return Err(expected("a tensor", self.pickle.get(data)));
+        let mut found = match self.pickle.get(data) {
+            Object::Call(call) => {
+                let name = self.pickle.global(call.callee);
+                let arguments = self.items(call.arguments)?;
+                self.tensor(name, arguments, depth + 1)?
+                    .ok_or_else(|| Error::unsupported(format!("a parameter made by {name}")))?
+            }
+            other => self.outside_tensor(data)?.ok_or_else(|| expected("a tensor", other))?,
         };
-        let name = self.pickle.global(call.callee);
-        let arguments = self.items(call.arguments)?;
-        let mut found = self
-            .tensor(name, arguments, depth + 1)?
-            .ok_or_else(|| Error::unsupported(format!("a parameter made by {name}")))?;
         found.entry.parameter = parameter;
         found.entry.requires_grad = requires_grad;
         Ok(found)
@@ -152,10 +161,14 @@ impl<'a> Builder<'a> {
         let offset = self.size(offset).context(|| "storage offset")?;
         let shape = self.sizes(size).context(|| "size")?;
         let strides = self.sizes(stride).context(|| "stride")?;
-        Ok(Found {
-            entry: Entry::new("", encoding, shape).with_view(strides, offset),
-            storage: located.index,
-        })
+        let mut entry = Entry::new("", encoding, shape).with_view(strides, offset);
+        if let Some(part) = located.part {
+            // What a view may reach is less than what the storage holds.
+            let numel = part.len() as u64;
+            entry.check(encoding.bytes_for(numel).unwrap_or(numel))?;
+            entry.offset += part.start;
+        }
+        Ok(Found { entry, storage: located.index })
     }
 
     /// The bits that make a tensor's values differ from its bytes.

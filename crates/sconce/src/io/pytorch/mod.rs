@@ -1,4 +1,4 @@
-//! PyTorch's zip files: `torch.save` since 1.6, and TorchScript archives.
+//! PyTorch's zip files: `torch.save` since 1.6, and TorchScript archives. Its older formats are [`Legacy`] and [`Tar`].
 //!
 //! A zip archive of one folder with a pickle, `data.pkl`, that describes the saved object, and one record per storage,
 //! `data/KEY`. Tensors are views of storages; tied weights and views share one.
@@ -14,17 +14,22 @@
 mod build;
 mod call;
 mod globals;
+mod legacy;
 mod names;
 mod numpy;
+mod tar;
 
 use std::io::Write;
+use std::sync::Arc;
 
-use self::build::Builder;
+use self::build::{Builder, Outside};
+pub(super) use self::legacy::Legacy;
+pub(super) use self::tar::Tar;
 use super::archive::Archive;
 use super::format::{Format, Options};
 use super::limits::{MAX_PICKLE_BYTES, MAX_PICKLE_RATIO, MIN_PICKLE_LIMIT};
 use super::pickle;
-use super::source::Source;
+use super::source::{ReadAt, Source};
 use super::tree::{Tree, Value};
 use super::zip::{Zip, ZipWriter};
 use crate::error::{Context, Error, Result};
@@ -49,10 +54,6 @@ impl Format for PyTorch {
     }
 
     fn open(&self, source: &Source, options: &Options) -> Result<Archive> {
-        let head = source.read_vec(0, source.size().min(2))?;
-        if let [0x80, 1..=5] = head[..] {
-            return Err(Error::unsupported("a bare pickle; of PyTorch's files only zip archives are read"));
-        }
         let zip = Zip::open(source)?;
         let root = zip.records().first().and_then(|r| r.name.split_once('/')).map_or("", |(root, _)| root);
         let small = |name: &str| match zip.get(&format!("{root}/{name}")) {
@@ -77,7 +78,8 @@ impl Format for PyTorch {
         let pickle = pickle::run(&bytes, &permission).context(|| "data.pkl")?;
         let mut archive = Archive::of(self.name());
         archive.set_big_endian(big_endian);
-        let (tree, tensors) = Builder::new(&pickle, &zip, root, &mut archive).run().context(|| "data.pkl")?;
+        let (tree, tensors) =
+            Builder::new(&pickle, &Records { zip: &zip, root }, &mut archive).run().context(|| "data.pkl")?;
         names::push_named(&mut archive, tree, tensors)?;
         Ok(archive)
     }
@@ -112,6 +114,23 @@ impl Format for PyTorch {
         let id = zip.serialization_id();
         zip.record(&name(".data/serialization_id"), id.as_bytes())?;
         zip.finish()
+    }
+}
+
+/// The records of a zip archive as a pickle names them.
+struct Records<'a> {
+    zip: &'a Zip,
+    root: &'a str,
+}
+
+impl Outside for Records<'_> {
+    fn storage(&self, key: &str) -> Result<Arc<dyn ReadAt>> {
+        if key.contains(['/', '\\']) {
+            return Err(Error::format("the key leaves the archive's data folder"));
+        }
+        let name = format!("{}/data/{key}", self.root);
+        let record = self.zip.get(&name).ok_or_else(|| Error::format("no such record"))?;
+        self.zip.bytes(record)
     }
 }
 
@@ -167,7 +186,7 @@ impl<'a> Storages<'a> {
     }
 }
 
-fn copy(bytes: &dyn super::ReadAt, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+fn copy(bytes: &dyn ReadAt, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     if let Some(all) = bytes.as_slice() {
         return put(all);
     }
