@@ -1,2 +1,142 @@
-//! Measures sconce.
-fn main() {}
+//! Measures sconce against its floors: PyTorch, faer, a plain copy, or a number of nanoseconds.
+//!
+//! ```text
+//! cargo run --release -p benches -- [FILTER] [--python PYTHON] [--rounds N] [--file-mib N] [--instructions]
+//! ```
+//!
+//! Every line is run in turn with its peer, several times over; printed are the medians, and the median of the ratios
+//! of neighbours. `--python` names an interpreter with PyTorch, which runs `torch_twin.py`; without it those columns
+//! stay empty. `--instructions` counts the instructions of one call with valgrind instead of measuring time.
+
+mod lines;
+mod measure;
+mod table;
+mod twin;
+
+use std::error::Error;
+use std::process::Command;
+
+use lines::{Line, Options, Peer};
+use measure::{calls_for, median, sample};
+use twin::Twin;
+
+/// What the command line says.
+struct Arguments {
+    filter: String,
+    python: Option<String>,
+    rounds: usize,
+    file_mib: usize,
+    instructions: bool,
+    /// Only calls the line that is the filter, so often.
+    call: Option<usize>,
+}
+
+fn arguments() -> Result<Arguments, Box<dyn Error>> {
+    let mut parsed = Arguments {
+        filter: String::new(),
+        python: std::env::var("TORCH_PYTHON").ok(),
+        rounds: 15,
+        file_mib: 256,
+        instructions: false,
+        call: None,
+    };
+    let mut given = std::env::args().skip(1);
+    while let Some(argument) = given.next() {
+        let mut value = || given.next().ok_or(format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--python" => parsed.python = Some(value()?),
+            "--rounds" => parsed.rounds = value()?.parse()?,
+            "--file-mib" => parsed.file_mib = value()?.parse()?,
+            "--call" => parsed.call = Some(value()?.parse()?),
+            "--instructions" => parsed.instructions = true,
+            // What `cargo bench` passes.
+            "--bench" => {}
+            other if other.starts_with('-') => return Err(format!("unknown option {other}").into()),
+            filter => parsed.filter = filter.to_owned(),
+        }
+    }
+    Ok(parsed)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = arguments()?;
+    let options = Options { file_mib: arguments.file_mib };
+    if let Some(calls) = arguments.call {
+        let line = lines::all().into_iter().find(|line| line.name == arguments.filter);
+        let mut ours = (line.ok_or("no such line")?.ours)(&options)?;
+        for _ in 0..calls {
+            ours()?;
+        }
+        return Ok(());
+    }
+    let chosen: Vec<Line> =
+        lines::all().into_iter().filter(|line| line.name.contains(&arguments.filter)).collect();
+    if arguments.instructions {
+        return chosen.iter().filter(|line| line.small).try_for_each(|line| {
+            let count = instructions(line.name)?;
+            println!("{:32} {count:8.0} instructions", line.name);
+            Ok(())
+        });
+    }
+    let mut twin = arguments.python.as_deref().map(Twin::start).transpose()?;
+    table::head(twin.as_ref().map(Twin::version));
+    let mut missed = 0;
+    for line in chosen {
+        let row = measure_line(&line, &options, twin.as_mut(), arguments.rounds)?;
+        missed += usize::from(row.missed());
+        row.print();
+    }
+    println!("{missed} lines miss their floor");
+    Ok(())
+}
+
+fn measure_line(
+    line: &Line,
+    options: &Options,
+    mut twin: Option<&mut Twin>,
+    rounds: usize,
+) -> Result<table::Row, Box<dyn Error>> {
+    let mut ours = (line.ours)(options)?;
+    let calls = calls_for(&mut ours)?;
+    let mut rust_peer = match line.peer {
+        Peer::Rust(make) => Some(make(options)?),
+        _ => None,
+    };
+    let peer_calls = match (&mut rust_peer, line.peer, twin.as_deref_mut()) {
+        (Some(peer), ..) => calls_for(peer)?,
+        (None, Peer::Torch(name), Some(twin)) => twin.calls_for(name)?,
+        _ => 0,
+    };
+    let (mut own, mut other) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        own.push(sample(&mut ours, calls)?);
+        match (&mut rust_peer, line.peer, twin.as_deref_mut()) {
+            (Some(peer), ..) => other.push(sample(peer, peer_calls)?),
+            (None, Peer::Torch(name), Some(twin)) => other.push(twin.sample(name, peer_calls)?),
+            _ => {}
+        }
+    }
+    let ratios = own.iter().zip(&other).map(|(own, other)| other / own * line.work).collect();
+    Ok(table::Row {
+        name: line.name,
+        floor: line.floor,
+        ours: median(own),
+        peer: (!other.is_empty()).then(|| median(other)),
+        ratio: median(ratios),
+    })
+}
+
+/// The instructions of one call: the difference between two runs under valgrind, over the difference in calls.
+fn instructions(line: &str) -> Result<f64, Box<dyn Error>> {
+    let count = |calls: usize| -> Result<f64, Box<dyn Error>> {
+        let out = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(std::env::current_exe()?)
+            .args([line, "--call", &calls.to_string()])
+            .output()?;
+        let text = String::from_utf8_lossy(&out.stderr).into_owned();
+        let found = text.lines().find_map(|l| l.split_once("Collected :"));
+        Ok(found.ok_or(text.clone())?.1.trim().parse()?)
+    };
+    Ok((count(3000)? - count(1000)?) / 2000.0)
+}

@@ -1,0 +1,65 @@
+//! The same lines in PyTorch, run by `torch_twin.py` in a process that answers one request at a time.
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The running script; killed on drop.
+pub(crate) struct Twin {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+    version: String,
+}
+
+impl Twin {
+    /// Starts the script with an interpreter that has PyTorch.
+    pub(crate) fn start(python: &str) -> Result<Self, Box<dyn Error>> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("torch_twin.py");
+        let mut child =
+            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = child.stdin.take().ok_or("no input")?;
+        let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+        let mut twin = Self { child, input, output, version: String::new() };
+        twin.version = twin.read()?;
+        Ok(twin)
+    }
+
+    /// PyTorch's version and its number of threads.
+    pub(crate) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Seconds per call of a line, over so many calls.
+    pub(crate) fn sample(&mut self, line: &str, calls: usize) -> Result<f64, Box<dyn Error>> {
+        writeln!(self.input, "{calls} {line}")?;
+        self.input.flush()?;
+        Ok(self.read()?.parse()?)
+    }
+
+    /// How many calls make a sample.
+    pub(crate) fn calls_for(&mut self, line: &str) -> Result<usize, Box<dyn Error>> {
+        let mut calls = 1;
+        while self.sample(line, calls)? * (calls as f64) < 2e-3 {
+            calls *= 2;
+        }
+        Ok(calls)
+    }
+
+    fn read(&mut self) -> Result<String, Box<dyn Error>> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            return Err("torch_twin.py ended".into());
+        }
+        Ok(line.trim().to_owned())
+    }
+}
+
+impl Drop for Twin {
+    fn drop(&mut self) {
+        // It ends by itself when its input does; an error here means that it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
