@@ -30,26 +30,26 @@ pub(super) const TABLE: &[Entry] = rows! {
     "pow_" => |a| changed_by(a, "exponent", |x, y| x.pow_(y))?;
     "maximum" => |a| a.input()?.maximum(a.tensor("other")?)?;
     "minimum" => |a| a.input()?.minimum(a.tensor("other")?)?;
-    "atan2" => |a| a.input()?.atan2(a.operand("other")?)?;
-    "atan2_" => |a| changed_by(a, "other", |x, y| x.atan2_(y))?;
+    "atan2" => |a| a.input()?.atan2(a.tensor("other")?)?;
+    "atan2_" => |a| changed_by_tensor(a, "other", Tensor::atan2_)?;
     "fmod" => |a| a.input()?.fmod(a.operand("other")?)?;
     "fmod_" => |a| changed_by(a, "other", |x, y| x.fmod_(y))?;
     "remainder" => |a| a.input()?.remainder(a.operand("other")?)?;
     "remainder_" => |a| changed_by(a, "other", |x, y| x.remainder_(y))?;
-    "hypot" => |a| a.input()?.hypot(a.operand("other")?)?;
-    "hypot_" => |a| changed_by(a, "other", |x, y| x.hypot_(y))?;
+    "hypot" => |a| a.input()?.hypot(a.tensor("other")?)?;
+    "hypot_" => |a| changed_by_tensor(a, "other", Tensor::hypot_)?;
     "copysign" => |a| a.input()?.copysign(a.operand("other")?)?;
     "copysign_" => |a| changed_by(a, "other", |x, y| x.copysign_(y))?;
-    "logaddexp" => |a| a.input()?.logaddexp(a.operand("other")?)?;
-    "logaddexp_" => |a| changed_by(a, "other", |x, y| x.logaddexp_(y))?;
-    "logaddexp2" => |a| a.input()?.logaddexp2(a.operand("other")?)?;
-    "logaddexp2_" => |a| changed_by(a, "other", |x, y| x.logaddexp2_(y))?;
+    "logaddexp" => |a| a.input()?.logaddexp(a.tensor("other")?)?;
+    "logaddexp_" => |a| changed_by_tensor(a, "other", Tensor::logaddexp_)?;
+    "logaddexp2" => |a| a.input()?.logaddexp2(a.tensor("other")?)?;
+    "logaddexp2_" => |a| changed_by_tensor(a, "other", Tensor::logaddexp2_)?;
     "xlogy" => |a| a.input()?.xlogy(a.operand("other")?)?;
     "xlogy_" => |a| changed_by(a, "other", |x, y| x.xlogy_(y))?;
-    "fmax" => |a| a.input()?.fmax(a.operand("other")?)?;
-    "fmax_" => |a| changed_by(a, "other", |x, y| x.fmax_(y))?;
-    "fmin" => |a| a.input()?.fmin(a.operand("other")?)?;
-    "fmin_" => |a| changed_by(a, "other", |x, y| x.fmin_(y))?;
+    "fmax" => |a| a.input()?.fmax(a.tensor("other")?)?;
+    "fmax_" => |a| changed_by_tensor(a, "other", Tensor::fmax_)?;
+    "fmin" => |a| a.input()?.fmin(a.tensor("other")?)?;
+    "fmin_" => |a| changed_by_tensor(a, "other", Tensor::fmin_)?;
     "floor_divide" => |a| a.input()?.floor_divide(a.operand("other")?)?;
     "floor_divide_" => |a| changed_by(a, "other", |x, y| x.floor_divide_(y))?;
     "bitwise_and" => |a| a.input()?.bitwise_and(a.operand("other")?)?;
@@ -58,12 +58,12 @@ pub(super) const TABLE: &[Entry] = rows! {
     "bitwise_or_" => |a| changed_by(a, "other", |x, y| x.bitwise_or_(y))?;
     "bitwise_xor" => |a| a.input()?.bitwise_xor(a.operand("other")?)?;
     "bitwise_xor_" => |a| changed_by(a, "other", |x, y| x.bitwise_xor_(y))?;
-    "gcd" => |a| a.input()?.gcd(a.operand("other")?)?;
-    "gcd_" => |a| changed_by(a, "other", |x, y| x.gcd_(y))?;
-    "lcm" => |a| a.input()?.lcm(a.operand("other")?)?;
-    "lcm_" => |a| changed_by(a, "other", |x, y| x.lcm_(y))?;
-    "heaviside" => |a| a.input()?.heaviside(a.operand("values")?)?;
-    "heaviside_" => |a| changed_by(a, "values", |x, y| x.heaviside_(y))?;
+    "gcd" => |a| a.input()?.gcd(a.tensor("other")?)?;
+    "gcd_" => |a| changed_by_tensor(a, "other", Tensor::gcd_)?;
+    "lcm" => |a| a.input()?.lcm(a.tensor("other")?)?;
+    "lcm_" => |a| changed_by_tensor(a, "other", Tensor::lcm_)?;
+    "heaviside" => |a| a.input()?.heaviside(a.tensor("values")?)?;
+    "heaviside_" => |a| changed_by_tensor(a, "values", Tensor::heaviside_)?;
     "clamp_min" => |a| a.input()?.clamp_min(a.operand("min")?)?;
     "clamp_min_" => |a| changed_by(a, "min", |x, y| x.clamp_min_(y))?;
     "clamp_max" => |a| a.input()?.clamp_max(a.operand("max")?)?;
@@ -106,6 +106,15 @@ fn changed_by(
     f: impl FnOnce(&Tensor, Operand<'_>) -> sconce::Result<()>,
 ) -> Result<Val, Stop> {
     let other = a.operand(name)?;
+    in_place(a, |x| f(x, other))
+}
+
+fn changed_by_tensor(
+    a: &Call,
+    name: &str,
+    f: impl FnOnce(&Tensor, &Tensor) -> sconce::Result<()>,
+) -> Result<Val, Stop> {
+    let other = a.tensor(name)?;
     in_place(a, |x| f(x, other))
 }
 

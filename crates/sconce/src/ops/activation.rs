@@ -84,6 +84,7 @@ unary! {
             }
         },
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -98,6 +99,7 @@ unary! {
             R::select(z.gt(x.constant(threshold)), g, g * z.sigmoid())
         },
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -106,6 +108,7 @@ unary! {
         forward: |x| -softplus(-x),
         backward: |g, x, y| g * (-x).sigmoid(),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -114,6 +117,7 @@ unary! {
         forward: |x| elu(x, alpha, 1.0, 1.0),
         backward: |g, x, y| elu_slope(g, x, alpha, 1.0, 1.0),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -122,6 +126,7 @@ unary! {
         forward: |x| elu(x, alpha, 1.0, 1.0 / alpha),
         backward: |g, x, y| elu_slope(g, x, alpha, 1.0, 1.0 / alpha),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -130,6 +135,7 @@ unary! {
         forward: |x| elu(x, SELU_ALPHA, SELU_SCALE, 1.0),
         backward: |g, x, y| elu_slope(g, x, SELU_ALPHA, SELU_SCALE, 1.0),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -141,6 +147,7 @@ unary! {
             g * (t + x * x.sigmoid() * (-(t * t) + 1.0))
         },
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -159,6 +166,7 @@ unary! {
         int: |x| x.max(min_val as i64).min(max_val as i64),
         backward: |g, x, y| within(g, x, min_val, max_val),
         saves: INPUTS,
+        requires: min_val <= max_val, "min_val must not exceed max_val",
         domain: (-3.0, 3.0),
     }
 
@@ -167,6 +175,7 @@ unary! {
         forward: |x| clip(x + 3.0, 0.0, 6.0) / 6.0,
         backward: |g, x, y| (g / 6.0).masked(x.gt(x.constant(-3.0))).masked(x.constant(3.0).gt(x)),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-5.0, 5.0),
     }
 
@@ -178,17 +187,20 @@ unary! {
             R::select(x.equal(x), inside, g).unless(x.constant(-3.0).ge(x))
         },
         saves: INPUTS,
+        ints: Refuse,
         domain: (-5.0, 5.0),
     }
 
     /// x / (1 + |x|).
     softsign Softsign, softsign_ () {
         forward: |x| x / (x.abs() + 1.0),
+        // By the quotient rule, which makes NaN of infinities, as PyTorch does.
         backward: |g, x, y| {
             let d = x.abs() + 1.0;
-            g / (d * d)
+            g / d - g * (x / d / d) * x.sign()
         },
         saves: INPUTS,
+        bools: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -200,6 +212,7 @@ unary! {
             g * (t * t)
         },
         saves: INPUTS,
+        bools: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -208,6 +221,7 @@ unary! {
         forward: |x| x.unless_within(lambd, x),
         backward: |g, x, y| x.unless_within(lambd, g),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -219,6 +233,8 @@ unary! {
         },
         backward: |g, x, y| x.unless_within(lambd, g),
         saves: INPUTS,
+        ints: Refuse,
+        requires: lambd >= 0.0, "lambd must not be negative",
         domain: (-3.0, 3.0),
     }
 

@@ -29,7 +29,44 @@ fn integers(
     driver::map::<i64, 2>(op, &shape, dtype, [x, &y], move |[x, y]| f(x, y))
 }
 
+/// Writes a result over the first operand, if it fits.
+fn over(op: &str, x: &Tensor, result: &Tensor) -> Result<()> {
+    if result.dtype().category() > x.dtype().category() || result.shape() != x.shape() {
+        return Err(Error::shape(format!(
+            "{op}: the result of shape {:?} and dtype {} does not fit {:?} of {}",
+            result.shape(),
+            result.dtype(),
+            x.shape(),
+            x.dtype()
+        )));
+    }
+    x.copy_(result)
+}
+
 macro_rules! integer_ops {
+    (of tensors $($(#[$doc:meta])* $name:ident, $inplace:ident, $bools:literal, |$x:ident, $y:ident| $f:expr;)*) => {
+        impl Tensor {
+            $(
+                $(#[$doc])*
+                ///
+                /// # Errors
+                ///
+                /// If the dtypes are not integers, or the shapes do not broadcast.
+                pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
+                    integers(stringify!($name), self, other.into(), $bools, |$x, $y| $f)
+                }
+
+                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// As out of place; also if the result does not fit this tensor.
+                pub fn $inplace(&self, other: &Tensor) -> Result<()> {
+                    over(concat!(stringify!($name), "_"), self, &self.$name(other)?)
+                }
+            )*
+        }
+    };
     ($($(#[$doc:meta])* $name:ident, $inplace:ident, $bools:literal, |$x:ident, $y:ident| $f:expr;)*) => {
         impl Tensor {
             $(
@@ -48,14 +85,7 @@ macro_rules! integer_ops {
                 ///
                 /// As out of place; also if the result does not fit this tensor.
                 pub fn $inplace<'a>(&self, other: impl Into<Operand<'a>>) -> Result<()> {
-                    let result = self.$name(other)?;
-                    if result.dtype().category() > self.dtype().category() || result.shape() != self.shape() {
-                        return Err(Error::shape(format!(
-                            concat!(stringify!($name), "_: the result of shape {:?} and dtype {} does not fit {:?} of {}"),
-                            result.shape(), result.dtype(), self.shape(), self.dtype()
-                        )));
-                    }
-                    self.copy_(&result)
+                    over(concat!(stringify!($name), "_"), self, &self.$name(other)?)
                 }
             )*
         }
@@ -69,6 +99,9 @@ integer_ops! {
     bitwise_or, bitwise_or_, true, |x, y| x | y;
     /// The bits that exactly one has.
     bitwise_xor, bitwise_xor_, true, |x, y| x ^ y;
+}
+
+integer_ops! { of tensors
     /// The greatest common divisor; 0 of zeros.
     gcd, gcd_, false, |x, y| gcd(x, y);
     /// The least common multiple; 0 with 0.
@@ -286,8 +319,31 @@ fn scaled(t: &Tensor, value: Scalar) -> Result<Tensor> {
 
 const D: (f64, f64) = (0.5, 2.0);
 
+/// A call of integers, which the floats of the generic tests are made.
+fn of_integers(call: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Vec<Sample> {
+    let domain = (1.0, 20.0);
+    vec![
+        Sample::new(&[(&[2, 3, 4], domain), (&[3, 1], domain)], move |x| {
+            call(&x[0].detach().to(DType::I64)?, &x[1].detach().to(DType::I64)?)
+        })
+        .without_gradient(),
+    ]
+}
+
 /// For the generic tests.
 pub(crate) static ARITHMETIC: &[OpInfo] = &[
+    OpInfo { name: "bitwise_and", samples: || of_integers(|x, y| x.bitwise_and(y)) },
+    OpInfo { name: "bitwise_or", samples: || of_integers(|x, y| x.bitwise_or(y)) },
+    OpInfo { name: "bitwise_xor", samples: || of_integers(|x, y| x.bitwise_xor(y)) },
+    OpInfo { name: "bitwise_not", samples: || of_integers(|x, _| x.bitwise_not()) },
+    OpInfo { name: "bitwise_left_shift", samples: || of_integers(|x, y| x.bitwise_left_shift(y)) },
+    OpInfo { name: "bitwise_right_shift", samples: || of_integers(|x, y| x.bitwise_right_shift(y)) },
+    OpInfo { name: "gcd", samples: || of_integers(Tensor::gcd) },
+    OpInfo { name: "lcm", samples: || of_integers(Tensor::lcm) },
+    OpInfo {
+        name: "signbit",
+        samples: || vec![Sample::new(&[(&[2, 3, 4], (-2.0, 2.0))], |x| x[0].signbit()).without_gradient()],
+    },
     OpInfo {
         name: "lerp",
         samples: || {

@@ -7,6 +7,9 @@ use crate::tensor::sizes::DimsArg;
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
+/// The most dimensions that a reduction takes, as in PyTorch.
+const MAX_RANK: usize = 64;
+
 /// The dimensions that a reduction takes of a tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Axes {
@@ -17,6 +20,12 @@ pub(crate) struct Axes {
 impl Axes {
     /// The dimensions that were asked for; as in PyTorch, an empty list means all.
     pub(crate) fn new(op: &str, x: &Tensor, asked: &impl DimsArg) -> Result<Self> {
+        if x.dim() > MAX_RANK {
+            return Err(Error::shape(format!(
+                "{op}: takes at most {MAX_RANK} dimensions, found {}",
+                x.dim()
+            )));
+        }
         let dims = asked.dims().filter(|dims| !dims.is_empty());
         let Some(dims) = dims else {
             return Ok(Self { reduced: SmallVec::from_elem(true, x.dim()), keepdim: asked.keeps() });

@@ -1,7 +1,9 @@
 //! Elementwise operations of two tensors, or of a tensor and a number: a table of formulas.
 //!
 //! A row of [`binary!`] is like one of [`unary!`](super::unary): `forward` over floats, `int` over integers (without
-//! it they become float32), and one derivative per operand, from the gradient and both operands.
+//! it they become float32, or are refused with `floats: true`), and one derivative per operand, from the gradient and
+//! both operands. With `other: tensor` the second operand cannot be a number, as in PyTorch, and with `same_dtype: true`
+//! both must have one dtype.
 
 use std::fmt::Debug;
 
@@ -25,6 +27,10 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     const BOOL: bool;
     /// Whether an integer 0 is refused as second operand.
     const DIVIDES: bool;
+    /// Whether integers and bools are refused.
+    const FLOATS: bool;
+    /// Whether both tensors must have one dtype.
+    const SAME: bool;
 
     /// What the gradient of each operand reads.
     fn saves(&self, needs: &[bool]) -> Saves;
@@ -48,7 +54,7 @@ impl<F: Formula> Binary<F> {
                 return Err(Error::dtype(format!("{}: not implemented for bool", F::NAME)));
             }
             _ if F::INT => promoted,
-            Category::Complex => {
+            category if F::FLOATS || category == Category::Complex => {
                 return Err(Error::dtype(format!("{}: not implemented for {promoted}", F::NAME)));
             }
             _ => DType::F32,
@@ -181,7 +187,18 @@ fn number_dtype(computed: DType) -> DType {
     }
 }
 
+/// Refuses two dtypes where the formula takes one.
+fn check_dtypes<F: Formula>(x: &Tensor, other: &Operand<'_>) -> Result<()> {
+    match other {
+        Operand::Tensor(y) if F::SAME && x.dtype() != y.dtype() => {
+            Err(Error::dtype(format!("{}: dtypes differ: {} and {}", F::NAME, x.dtype(), y.dtype())))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn run<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<Tensor> {
+    check_dtypes::<F>(x, &other)?;
     let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply(op, &[x, y]),
@@ -199,6 +216,7 @@ pub(super) fn run_reversed<F: Formula>(formula: F, number: Scalar, y: &Tensor) -
 }
 
 pub(super) fn run_inplace<F: Formula>(formula: F, x: &Tensor, other: Operand<'_>) -> Result<()> {
+    check_dtypes::<F>(x, &other)?;
     let op = Binary::new(formula, Promotion::of(x, &other))?;
     match other {
         Operand::Tensor(y) => apply_inplace(op, x, &[y]),
@@ -213,6 +231,9 @@ macro_rules! binary {
     (static $table:ident; $(
         $(#[$doc:meta])*
         $name:ident $op:ident, $inplace:ident {
+            $(other: $other:ident,)?
+            $(floats: $floats:literal,)?
+            $(same_dtype: $same:literal,)?
             forward: |$x:ident, $y:ident| $forward:expr,
             $(int: |$i:ident, $j:ident| $int:expr,)?
             bool: $bool:literal,
@@ -232,6 +253,8 @@ macro_rules! binary {
                 const INT: bool = $crate::ops::binary::binary!(@has $($i)?);
                 const BOOL: bool = $bool;
                 const DIVIDES: bool = false $(|| $divides)?;
+                const FLOATS: bool = false $(|| $floats)?;
+                const SAME: bool = false $(|| $same)?;
 
                 fn saves(&self, needs: &[bool]) -> $crate::autograd::Saves {
                     let (x, y) = ($crate::autograd::Saves::input(0), $crate::autograd::Saves::input(1));
@@ -259,40 +282,73 @@ macro_rules! binary {
                 }
             }
 
-            impl $crate::Tensor {
-                $(#[$doc])*
-                ///
-                /// The operands broadcast and promote as in PyTorch.
-                ///
-                /// # Errors
-                ///
-                /// If the shapes do not broadcast, or the dtypes are not supported.
-                pub fn $name<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<$crate::Tensor> {
-                    $crate::ops::binary::run($op, self, other.into())
-                }
-
-                #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
-                ///
-                /// # Errors
-                ///
-                /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
-                /// changed while recording.
-                pub fn $inplace<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<()> {
-                    $crate::ops::binary::run_inplace($op, self, other.into())
-                }
-            }
+            $crate::ops::binary::binary!(@methods ($($other)?) [$(#[$doc])*] $name $op $inplace);
         )*
 
         /// The rows of the table, for the generic tests.
         pub(crate) static $table: &[$crate::ops::registry::OpInfo] = &[$(
             $crate::ops::registry::OpInfo {
                 name: stringify!($name),
-                samples: || vec![
-                    $crate::ops::registry::Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y)),
-                    $crate::ops::registry::Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
-                ],
+                samples: || $crate::ops::binary::binary!(@samples ($($other)?) $name $inplace $low, $high),
             },
         )*];
+    };
+    (@samples () $name:ident $inplace:ident $low:expr, $high:expr) => {
+        vec![
+            $crate::ops::registry::Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y)),
+            $crate::ops::registry::Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
+        ]
+    };
+    (@samples (tensor) $name:ident $inplace:ident $low:expr, $high:expr) => {
+        vec![$crate::ops::registry::Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y))]
+    };
+    (@methods () [$(#[$doc:meta])*] $name:ident $op:ident $inplace:ident) => {
+        impl $crate::Tensor {
+            $(#[$doc])*
+            ///
+            /// The operands broadcast and promote as in PyTorch.
+            ///
+            /// # Errors
+            ///
+            /// If the shapes do not broadcast, or the dtypes are not supported.
+            pub fn $name<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<$crate::Tensor> {
+                $crate::ops::binary::run($op, self, other.into())
+            }
+
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+            ///
+            /// # Errors
+            ///
+            /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
+            /// changed while recording.
+            pub fn $inplace<'a>(&self, other: impl Into<$crate::Operand<'a>>) -> $crate::Result<()> {
+                $crate::ops::binary::run_inplace($op, self, other.into())
+            }
+        }
+    };
+    (@methods (tensor) [$(#[$doc:meta])*] $name:ident $op:ident $inplace:ident) => {
+        impl $crate::Tensor {
+            $(#[$doc])*
+            ///
+            /// The operands broadcast and promote as in PyTorch.
+            ///
+            /// # Errors
+            ///
+            /// If the shapes do not broadcast, or the dtypes are not supported.
+            pub fn $name(&self, other: &$crate::Tensor) -> $crate::Result<$crate::Tensor> {
+                $crate::ops::binary::run($op, self, other.into())
+            }
+
+            #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
+            ///
+            /// # Errors
+            ///
+            /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
+            /// changed while recording.
+            pub fn $inplace(&self, other: &$crate::Tensor) -> $crate::Result<()> {
+                $crate::ops::binary::run_inplace($op, self, other.into())
+            }
+        }
     };
     (@has) => { false };
     (@has $i:ident) => { true };

@@ -100,7 +100,7 @@ macro_rules! logic {
                 /// # Errors
                 ///
                 /// If the shapes do not broadcast, or a dtype is only stored.
-                pub fn $name<'a>(&self, other: impl Into<Operand<'a>>) -> Result<Tensor> {
+                pub fn $name(&self, other: &Tensor) -> Result<Tensor> {
                     compare(
                         stringify!($name), self, other.into(),
                         |x, y| { let ($x, $y) = (x != 0.0, y != 0.0); $f },
@@ -306,7 +306,7 @@ impl Tensor {
     ///
     /// If the mask is not bool, or does not broadcast with this tensor.
     pub fn masked_fill<'a>(&self, mask: &Tensor, value: impl Into<Operand<'a>>) -> Result<Tensor> {
-        let value = value.into().tensor(self.dtype())?.to(self.dtype())?;
+        let value = value.into().element("masked_fill", self.dtype())?.to(self.dtype())?;
         if value.dim() > 0 {
             return Err(Error::shape(format!(
                 "masked_fill: the value must have no dimensions, found {:?}",
@@ -329,7 +329,7 @@ impl Tensor {
         if mask.dtype() != DType::Bool {
             return Err(Error::dtype(format!("masked_fill_: the mask must be bool, found {}", mask.dtype())));
         }
-        let value = value.into().tensor(self.dtype())?.to(self.dtype())?;
+        let value = value.into().element("masked_fill_", self.dtype())?.to(self.dtype())?;
         let keep = mask.logical_not()?;
         crate::autograd::apply_inplace(KeepWhere { dtype: self.dtype() }, self, &[&keep, &value])
     }

@@ -4,6 +4,7 @@ use sconce_kernels::Conv2d;
 use smallvec::smallvec;
 
 use super::driver::layers;
+use super::integer_windows::{Windows, convolve, convolve_transposed, is_integer, only_int64};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
@@ -177,7 +178,9 @@ fn check(
     steps: [[usize; 2]; 2],
     groups: usize,
 ) -> Result<()> {
-    float_dtype(op, input)?;
+    if !is_integer(op, input)? {
+        float_dtype(op, input)?;
+    }
     let dtypes_agree = weight.dtype() == input.dtype() && bias.is_none_or(|b| b.dtype() == input.dtype());
     if !dtypes_agree {
         return Err(Error::dtype(format!(
@@ -210,6 +213,18 @@ fn misfit(op: &str, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, grou
         weight.shape(),
         bias.map(Tensor::shape)
     ))
+}
+
+/// The windows of a convolution of integers.
+fn windows(c: &Conv2d, count: [usize; 2]) -> Windows {
+    let dims = |(rows, columns): (usize, usize)| Dims::from_slice(&[rows, columns]);
+    Windows {
+        kernel: dims(c.kernel),
+        stride: dims(c.stride),
+        padding: dims(c.padding),
+        dilation: dims(c.dilation),
+        count: Dims::from_slice(&count),
+    }
 }
 
 /// Runs a function on a batch: one of a single element is made where there is none, and unmade after.
@@ -268,6 +283,14 @@ pub fn conv2d(
                 weight.shape(),
                 input.shape()
             )));
+        }
+        if is_integer(OP, x)? {
+            if geometry.dilation != (1, 1) {
+                only_int64(OP, x)?;
+            }
+            let (rows, columns) = geometry.output().unwrap_or_default();
+            let y = convolve(x, weight, &windows(&geometry, [rows, columns]), groups)?;
+            return bias.map_or(Ok(y.clone()), |bias| y.add(&bias.reshape([-1, 1, 1])?));
         }
         match bias {
             Some(bias) => apply(Convolution { geometry, bias: true }, &[x, weight, bias]),
@@ -340,7 +363,10 @@ pub fn conv_transpose2d(
             dilation: pair(dilation),
             groups,
         };
-        let y = if geometry.output() == Some((s[2], s[3])) {
+        let y = if is_integer(OP, x)? {
+            only_int64(OP, x)?;
+            convolve_transposed(x, weight, &windows(&geometry, [s[2], s[3]]), groups, &[h, width])?
+        } else if geometry.output() == Some((s[2], s[3])) {
             apply(BackwardInput(geometry), &[x, weight])?
         } else {
             uncut(geometry, (s[2], s[3]), x, weight)?

@@ -4,11 +4,10 @@ use smallvec::smallvec;
 
 use super::driver;
 use super::registry::{OpInfo, Sample};
+use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace};
-use crate::tensor::dtype::Category;
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{DType, Tensor};
-use crate::{Error, Result};
 
 /// A row-major copy in a dtype; the engine converts the gradient back.
 #[derive(Debug)]
@@ -141,14 +140,19 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If the tensor may not be changed while recording, or the dtype is only stored.
+    /// If the dtype cannot hold the value or is only stored, or the tensor may not be changed while recording.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::zeros([2], DType::U8)?;
+    /// x.fill_(-1)?;
+    /// assert_eq!(x.to_vec::<u8>()?, [255, 255]);
+    /// assert!(x.fill_(300).is_err());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
     pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
         let value = value.into();
-        if let (Category::Integer, Scalar::Float(x)) = (self.dtype().category(), value)
-            && !(x.trunc() >= i64::MIN as f64 && x.trunc() <= i64::MAX as f64)
-        {
-            return Err(Error::argument(format!("fill_: {x} does not fit {}", self.dtype())));
-        }
+        value.check_fits("fill_", self.dtype())?;
         apply_inplace(Fill { value }, self, &[])
     }
 

@@ -64,7 +64,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// As [`ones`](Self::ones).
+    /// As [`ones`](Self::ones); also if the dtype cannot hold the value.
     ///
     /// ```
     /// use sconce::{DType, Tensor};
@@ -72,7 +72,14 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn full(shape: impl Sizes, value: impl Into<Scalar>, dtype: DType) -> Result<Self> {
-        driver::full("full", &shape_of("full", &shape)?, value.into(), dtype)
+        let value = value.into();
+        value.check_fits("full", dtype)?;
+        driver::full("full", &shape_of("full", &shape)?, value, dtype)
+    }
+
+    /// A number as an operand: what its dtype cannot hold becomes infinite or wraps.
+    pub(crate) fn number(value: Scalar, dtype: DType) -> Result<Self> {
+        driver::full("full", &[], value, dtype)
     }
 
     /// A tensor whose values do not matter. They are zero, unlike PyTorch's.

@@ -10,6 +10,7 @@ pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
 pub(crate) mod index;
+mod integer_windows;
 mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;

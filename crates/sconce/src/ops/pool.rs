@@ -7,6 +7,7 @@ use smallvec::smallvec;
 
 use super::conv::batched;
 use super::driver::layers;
+use super::integer_windows::{Count, Windows, average, greatest, is_integer, only_int64};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
@@ -74,7 +75,9 @@ impl AvgPool2dOptions {
 
 /// The sizes of a pooling of `[…, H, W]`, and the shape of its result.
 fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, Dims)> {
-    float_dtype(op, x)?;
+    if !is_integer(op, x)? {
+        float_dtype(op, x)?;
+    }
     let MaxPool2dOptions { kernel_size, stride, padding, dilation, ceil_mode } = options;
     let rank = x.dim();
     if !matches!(rank, 3 | 4) || x.shape()[rank - 3..].contains(&0) {
@@ -122,6 +125,18 @@ fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, 
     let mut shape = Dims::from_slice(&x.shape()[..rank - 2]);
     shape.extend_from_slice(&[oh, ow]);
     Ok((pool, shape))
+}
+
+/// The windows of a pooling of integers.
+fn windows(p: &Pool2d) -> Windows {
+    let dims = |(rows, columns): (usize, usize)| Dims::from_slice(&[rows, columns]);
+    Windows {
+        kernel: dims(p.kernel),
+        stride: dims(p.stride),
+        padding: dims(p.padding),
+        dilation: dims(p.dilation),
+        count: dims((p.oh, p.ow)),
+    }
 }
 
 #[derive(Debug)]
@@ -204,6 +219,9 @@ pub fn max_pool2d(input: &Tensor, options: MaxPool2dOptions) -> Result<Tensor> {
 /// As [`max_pool2d`].
 pub fn max_pool2d_with_indices(input: &Tensor, options: MaxPool2dOptions) -> Result<(Tensor, Tensor)> {
     let (pool, shape) = geometry("max_pool2d", input, options)?;
+    if is_integer("max_pool2d", input)? {
+        return greatest(input, &windows(&pool));
+    }
     let indices = Arc::new(OnceLock::new());
     let values = apply(MaxPool2d { pool, shape, indices: indices.clone() }, &[input])?;
     let indices = indices.get().ok_or_else(|| Error::autograd("max_pool2d: did not run"))?;
@@ -256,14 +274,23 @@ impl Op for AvgPool2d {
 pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
     let AvgPool2dOptions { kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override } =
         options;
-    let windows = MaxPool2dOptions { kernel_size, stride, padding, dilation: [1, 1], ceil_mode };
-    let (pool, shape) = geometry("avg_pool2d", input, windows)?;
+    let options = MaxPool2dOptions { kernel_size, stride, padding, dilation: [1, 1], ceil_mode };
+    let (pool, shape) = geometry("avg_pool2d", input, options)?;
     let divisor = match divisor_override {
         Some(0) => return Err(Error::argument("avg_pool2d: divisor_override must not be 0")),
         Some(n) => Divisor::Fixed(n),
         None if count_include_pad => Divisor::Padded,
         None => Divisor::Inside,
     };
+    if is_integer("avg_pool2d", input)? {
+        only_int64("avg_pool2d", input)?;
+        let count = match divisor {
+            Divisor::Fixed(n) => Count::Fixed(n),
+            Divisor::Padded => Count::Padded,
+            Divisor::Inside => Count::Inside,
+        };
+        return average(input, &windows(&pool), count);
+    }
     apply(
         AvgPool2d { pool, divisor, shapes: [Dims::from_slice(input.shape()), shape], backward: false },
         &[input],
@@ -328,6 +355,7 @@ pub fn max_pool1d_with_indices(
     dilation: usize,
     ceil_mode: bool,
 ) -> Result<(Tensor, Tensor)> {
+    float_dtype("max_pool1d", input)?;
     let windows = MaxPool2dOptions {
         kernel_size: [1, kernel_size],
         stride: [1, stride],

@@ -291,7 +291,7 @@ impl<'t> Real for Expr<'t> {
     type Mask = Expr<'t>;
 
     fn constant(self, value: f64) -> Self {
-        self.map(|x| Tensor::full((), value, x.dtype()))
+        self.map(|x| Tensor::number(value.into(), x.dtype()))
     }
 
     expr_unary!(

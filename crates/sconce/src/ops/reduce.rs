@@ -50,7 +50,7 @@ impl Op for Reduce {
             _ => {
                 let x = saved.input(0)?;
                 let y = self.axes.restore(&saved.output()?, &shape)?;
-                let extreme = same(&x.detach(), &y.detach())?.to(grad.dtype())?;
+                let extreme = self.same(&x.detach(), &y.detach())?.to(grad.dtype())?;
                 let count = extreme.sum(keepdim(self.axes.dims().as_slice()))?;
                 grad.div(&count)?.mul(&extreme)?
             }
@@ -59,12 +59,17 @@ impl Op for Reduce {
     }
 }
 
-/// Where an element is the extreme one; NaN is the same as NaN.
-fn same(x: &Tensor, extreme: &Tensor) -> Result<Tensor> {
-    x.eq(extreme)?.logical_or(&x.isnan()?.logical_and(&extreme.isnan()?)?)
-}
-
 impl Reduce {
+    /// Where an element is the extreme one. As in PyTorch NaN is itself only to `max` and `min` of a whole tensor; the
+    /// others have no such element then, and a gradient of NaN.
+    fn same(&self, x: &Tensor, extreme: &Tensor) -> Result<Tensor> {
+        let same = x.eq(extreme)?;
+        if matches!(self.name, "max" | "min") {
+            return same.logical_or(&x.isnan()?.logical_and(&extreme.isnan()?)?);
+        }
+        Ok(same)
+    }
+
     fn product_backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Tensor> {
         let x = saved.input(0)?;
         let y = self.axes.restore(&saved.output()?, x.shape())?;

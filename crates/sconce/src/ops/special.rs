@@ -347,7 +347,8 @@ unary! {
             R::select(at_zero, x.constant(1.0), px.sin() / px)
         },
         backward: |g, x, y| {
-            let at_zero = x.equal(x.constant(0.0));
+            // So small that the square vanishes, as in PyTorch.
+            let at_zero = (x * std::f64::consts::PI * x).equal(x.constant(0.0));
             let x = R::select(at_zero, x.constant(1.0), x);
             let px = x * std::f64::consts::PI;
             (g * ((px * px.cos() - px.sin()) / (px * x))).unless(at_zero)
@@ -361,6 +362,7 @@ unary! {
         forward: |x| x - x.trunc(),
         backward: |g, x, y| g,
         saves: NONE,
+        ints: Refuse,
         domain: (0.1, 0.9),
     }
 
@@ -386,6 +388,7 @@ binary! {
 
     /// The angle of the point (other, self), from −π to π.
     atan2 Atan2, atan2_ {
+        other: tensor,
         forward: |y, x| y.special2(x, Special2::Atan2),
         bool: false,
         grad_x: |g, y, x| R::select((x * x + y * y).equal(x.constant(0.0)), g * 0.0, g * (x / (x * x + y * y))), BOTH,
@@ -427,6 +430,8 @@ binary! {
 
     /// √(x² + y²), without overflow.
     hypot Hypot, hypot_ {
+        other: tensor,
+        floats: true,
         forward: |x, y| x.special2(y, Special2::Hypot),
         bool: false,
         grad_x: |g, x, y| g * (x / x.special2(y, Special2::Hypot)), BOTH,
@@ -445,6 +450,8 @@ binary! {
 
     /// log(eˣ + eʸ), without overflow.
     logaddexp Logaddexp, logaddexp_ {
+        other: tensor,
+        floats: true,
         forward: |x, y| {
             let (high, low) = (R::select(x.gt(y), x, y), R::select(x.gt(y), y, x));
             // Equal infinities have no difference.
@@ -459,6 +466,8 @@ binary! {
 
     /// log₂(2ˣ + 2ʸ), without overflow.
     logaddexp2 Logaddexp2, logaddexp2_ {
+        other: tensor,
+        floats: true,
         forward: |x, y| {
             let (high, low) = (R::select(x.gt(y), x, y), R::select(x.gt(y), y, x));
             let difference = R::select(x.equal(y), x.constant(0.0), low - high);
@@ -481,6 +490,7 @@ binary! {
 
     /// The greater of both, or the other one of a NaN.
     fmax Fmax, fmax_ {
+        other: tensor,
         forward: |x, y| R::select(x.ge(y), x, R::select(y.equal(y), y, x)),
         int: |x, y| x.max(y),
         bool: true,
@@ -491,6 +501,7 @@ binary! {
 
     /// The smaller of both, or the other one of a NaN.
     fmin Fmin, fmin_ {
+        other: tensor,
         forward: |x, y| R::select(y.ge(x), x, R::select(y.equal(y), y, x)),
         int: |x, y| x.min(y),
         bool: true,
@@ -541,6 +552,8 @@ binary! {
 
     /// 0 below 0, 1 above, and the other's value at 0.
     heaviside Heaviside, heaviside_ {
+        other: tensor,
+        same_dtype: true,
         forward: |x, y| {
             let zero = x.constant(0.0);
             R::select(x.equal(zero), y, x.constant(1.0).masked(x.gt(zero)))

@@ -10,6 +10,9 @@
 //!     int: |x: i64| …,                      optional; without it integers become float32, as in PyTorch
 //!     backward: |g, x, y| g * y,            gradient of the input, from that of the output, input and output
 //!     saves: OUTPUT,                        what `backward` reads
+//!     ints: Refuse,                         optional; what becomes of integers otherwise, and of bools
+//!     bools: Same,
+//!     requires: p > 0.0, "p must be …",     optional; what the parameters must fulfil
 //!     domain: (-3.0, 3.0),                  where the generic tests draw inputs
 //! }
 //! ```
@@ -22,16 +25,32 @@ use super::driver::{self, Kind, kind};
 use super::real::{Num, Real, Tape};
 use super::special::Special;
 use crate::autograd::{Grads, Op, Saved, Saves, is_grad_enabled};
+use crate::tensor::dtype::Category;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
+
+/// What a formula makes of a dtype that is not floating point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Discrete {
+    /// It is computed in float32.
+    Float32,
+    /// The integer formula keeps it.
+    Same,
+    /// The integer formula is computed in int64.
+    Int64,
+    /// It is refused.
+    Refuse,
+}
 
 /// What a row of the table says.
 pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     const NAME: &'static str;
     const SAVES: Saves;
-    /// Whether [`int`](Self::int) exists.
-    const INT: bool;
+    const INTS: Discrete;
+    const BOOLS: Discrete;
 
+    /// Refuses parameters that the formula is not made for.
+    fn check(&self) -> Result<()>;
     fn forward<R: Real>(&self, x: R) -> R;
     fn int(&self, x: i64) -> i64;
     fn backward<R: Real>(&self, g: R, x: R, y: R) -> R;
@@ -41,9 +60,20 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
 pub(super) struct Unary<F>(pub(super) F);
 
 impl<F: Formula> Unary<F> {
-    /// The dtype of the result: integers that the formula cannot handle become float32.
-    fn dtype(x: &Tensor) -> DType {
-        if x.dtype().is_floating_point() || F::INT { x.dtype() } else { DType::F32 }
+    /// The dtype of the result.
+    fn dtype(op: &str, x: &Tensor) -> Result<DType> {
+        let rule = match x.dtype().category() {
+            Category::Float => return Ok(x.dtype()),
+            Category::Integer => F::INTS,
+            Category::Bool => F::BOOLS,
+            Category::Complex => Discrete::Refuse,
+        };
+        match rule {
+            Discrete::Float32 => Ok(DType::F32),
+            Discrete::Same => Ok(x.dtype()),
+            Discrete::Int64 => Ok(DType::I64),
+            Discrete::Refuse => Err(Error::dtype(format!("{op}: not implemented for {}", x.dtype()))),
+        }
     }
 }
 
@@ -54,10 +84,7 @@ impl<F: Formula> Op for Unary<F> {
 
     fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (f, x) = (self.0, inputs[0]);
-        let dtype = Self::dtype(x);
-        if F::INT && dtype == DType::Bool {
-            return Err(Error::dtype(format!("{}: not implemented for bool", F::NAME)));
-        }
+        let dtype = Self::dtype(F::NAME, x)?;
         match kind(F::NAME, dtype)? {
             Kind::F32 => {
                 driver::map::<f32, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.forward(Num(x)).0)
@@ -71,16 +98,13 @@ impl<F: Formula> Op for Unary<F> {
 
     fn cpu_into(&self, inputs: &[&Tensor], out: &Tensor) -> Result<()> {
         let (f, x) = (self.0, inputs[0]);
-        if Self::dtype(x) != out.dtype() {
+        let dtype = Self::dtype(F::NAME, x)?;
+        if dtype != out.dtype() {
             return Err(Error::dtype(format!(
-                "{}_: the result is {}, which a {} tensor cannot hold",
+                "{}_: the result is {dtype}, which a {} tensor cannot hold",
                 F::NAME,
-                Self::dtype(x),
                 out.dtype()
             )));
-        }
-        if out.dtype() == DType::Bool {
-            return Err(Error::dtype(format!("{}_: not implemented for bool", F::NAME)));
         }
         match kind(F::NAME, out.dtype())? {
             Kind::F32 => driver::map_into::<f32, 1>(F::NAME, out, [x], move |[x]| f.forward(Num(x)).0),
@@ -125,6 +149,9 @@ macro_rules! unary {
             $(int: |$i:ident| $int:expr,)?
             backward: |$g:ident, $bx:ident, $by:ident| $backward:expr,
             saves: $saves:ident,
+            $(ints: $ints:ident,)?
+            $(bools: $bools:ident,)?
+            $(requires: $condition:expr, $requirement:literal,)?
             domain: ($low:expr, $high:expr),
         }
     )*) => {
@@ -137,7 +164,21 @@ macro_rules! unary {
             impl $crate::ops::unary::Formula for $op {
                 const NAME: &'static str = stringify!($name);
                 const SAVES: $crate::autograd::Saves = $crate::autograd::Saves::$saves;
-                const INT: bool = $crate::ops::unary::unary!(@has $($i)?);
+                const INTS: $crate::ops::unary::Discrete =
+                    $crate::ops::unary::unary!(@ints ($($ints)?) ($($i)?));
+                const BOOLS: $crate::ops::unary::Discrete =
+                    $crate::ops::unary::unary!(@bools ($($bools)?) ($($ints)?) ($($i)?));
+
+                fn check(&self) -> $crate::Result<()> {
+                    #[allow(unused_variables, reason = "few formulas require anything")]
+                    let Self { $($param),* } = *self;
+                    let holds = true $(&& $condition)?;
+                    if holds {
+                        return Ok(());
+                    }
+                    let requirement = concat!($($requirement)?);
+                    Err($crate::Error::argument(format!("{}: {requirement}, found {self:?}", Self::NAME)))
+                }
 
                 #[inline(always)]
                 fn forward<R: $crate::ops::real::Real>(&self, $x: R) -> R {
@@ -167,7 +208,9 @@ macro_rules! unary {
                 ///
                 /// If the dtype is not supported.
                 pub fn $name(&self $(, $param: $ty)*) -> $crate::Result<$crate::Tensor> {
-                    $crate::autograd::apply($crate::ops::unary::Unary($op { $($param),* }), &[self])
+                    let formula = $op { $($param),* };
+                    $crate::ops::unary::Formula::check(&formula)?;
+                    $crate::autograd::apply($crate::ops::unary::Unary(formula), &[self])
                 }
 
                 #[doc = concat!("[`", stringify!($name), "`](Self::", stringify!($name), ") in place.")]
@@ -176,7 +219,9 @@ macro_rules! unary {
                 ///
                 /// If the dtype cannot hold the result, or the tensor may not be changed while recording.
                 pub fn $inplace(&self $(, $param: $ty)*) -> $crate::Result<()> {
-                    $crate::autograd::apply_inplace($crate::ops::unary::Unary($op { $($param),* }), self, &[])
+                    let formula = $op { $($param),* };
+                    $crate::ops::unary::Formula::check(&formula)?;
+                    $crate::autograd::apply_inplace($crate::ops::unary::Unary(formula), self, &[])
                 }
             }
         )*
@@ -189,8 +234,13 @@ macro_rules! unary {
             },
         )*];
     };
-    (@has) => { false };
-    (@has $i:ident) => { true };
+    (@ints () ()) => { $crate::ops::unary::Discrete::Float32 };
+    (@ints () ($i:ident)) => { $crate::ops::unary::Discrete::Same };
+    (@ints ($ints:ident) ($($i:ident)?)) => { $crate::ops::unary::Discrete::$ints };
+    (@bools () () ()) => { $crate::ops::unary::Discrete::Float32 };
+    (@bools () ($ints:ident) ()) => { $crate::ops::unary::Discrete::$ints };
+    (@bools () ($($ints:ident)?) ($i:ident)) => { $crate::ops::unary::Discrete::Refuse };
+    (@bools ($bools:ident) ($($ints:ident)?) ($($i:ident)?)) => { $crate::ops::unary::Discrete::$bools };
     (@int $x:ident) => { $x };
     (@int $x:ident, |$i:ident| $int:expr) => {{ let $i = $x; $int }};
 }
@@ -230,15 +280,17 @@ unary! {
         int: |x| x.signum(),
         backward: |g, x, y| g * 0.0,
         saves: NONE,
+        bools: Same,
         domain: (0.5, 3.0),
     }
 
-    /// The square.
+    /// The square; bools become int64.
     square Square, square_ () {
         forward: |x| x * x,
         int: |x| x.wrapping_mul(x),
         backward: |g, x, y| g * (x * 2.0),
         saves: INPUTS,
+        bools: Int64,
         domain: (-3.0, 3.0),
     }
 
@@ -406,6 +458,7 @@ unary! {
         forward: |x| R::select(x.gt(x.constant(0.0)), x, x * negative_slope),
         backward: |g, x, y| R::select(x.gt(x.constant(0.0)), g, g * negative_slope),
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 
@@ -417,6 +470,7 @@ unary! {
             g * (s * (x * (-s + 1.0) + 1.0))
         },
         saves: INPUTS,
+        ints: Refuse,
         domain: (-3.0, 3.0),
     }
 

@@ -159,8 +159,8 @@ impl Tensor {
     /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
         let (d, index) = per_element("gather", self, dim, index)?;
-        if index.numel() == 0 && index.dim() != self.dim() {
-            return Tensor::zeros(index.shape(), self.dtype());
+        if index.numel() == 0 {
+            return self.reshape([-1])?.narrow(0, 0, 0)?.copy()?.reshape(index.shape());
         }
         apply(Gather { dim: d }, &[&leading("gather", self, &index, Some(d))?, &index])
     }
@@ -313,7 +313,7 @@ fn scattered(op: &str, x: &Tensor, index: &Tensor, source: Operand<'_>) -> Resul
             if x.dtype().category() == Category::Complex {
                 return Err(Error::dtype(format!("{op}: not implemented for {}", x.dtype())));
             }
-            number.tensor(x.dtype())?.expand(index.shape())?
+            number.element(op, x.dtype())?.expand(index.shape())?
         }
     };
     Ok(Some(source.reshape(index.shape())?))
