@@ -184,9 +184,10 @@ unary! {
     /// x / (1 + |x|).
     softsign Softsign, softsign_ () {
         forward: |x| x / (x.abs() + 1.0),
+        // By the quotient rule, which makes NaN of infinities, as PyTorch does.
         backward: |g, x, y| {
             let d = x.abs() + 1.0;
-            g / (d * d)
+            g / d - g * (x / d / d) * x.sign()
         },
         saves: INPUTS,
         domain: (-3.0, 3.0),
