@@ -80,7 +80,9 @@ impl Buffer {
 }
 
 impl Param {
+    /// Puts another tensor in the place of this one, which whoever still holds it can ask about.
     pub(super) fn replace(&mut self, tensor: Tensor) {
+        self.0.set_replaced();
         self.0 = tensor;
     }
 }

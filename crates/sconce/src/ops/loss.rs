@@ -201,6 +201,12 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor, options: CrossEntropyOptio
         return Err(Error::argument(format!("{OP}: label_smoothing {smoothing} must lie in [0, 1]")));
     }
     if target.dtype().is_floating_point() {
+        if options.ignore_index >= 0 {
+            return Err(Error::argument(format!(
+                "{OP}: ignore_index {} needs class indices as target, found probabilities",
+                options.ignore_index
+            )));
+        }
         return of_probabilities(input, target, options);
     }
     let classes = Classes::new(OP, input, target, options.ignore_index)?;

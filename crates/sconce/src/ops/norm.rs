@@ -187,14 +187,15 @@ pub struct RunningStats<'a> {
 ///
 /// # Errors
 ///
-/// If shapes or dtypes do not fit, there is a single value per channel in training, or no running statistics outside it.
+/// If shapes or dtypes do not fit; if in training there is a single value per channel or `eps` is not positive; if outside it
+/// there are no running statistics.
 ///
 /// ```
 /// use sconce::{DType, Tensor, functional::{RunningStats, batch_norm}};
 /// let x = Tensor::from_vec(vec![1.0f32, 3.0], [2, 1])?;
 /// let (mean, var) = (Tensor::zeros([1], DType::F32)?, Tensor::ones([1], DType::F32)?);
 /// let running = RunningStats { mean: &mean, var: &var };
-/// let y = batch_norm(&x, Some(running), None, None, true, 0.1, 0.0)?;
+/// let y = batch_norm(&x, Some(running), None, None, true, 0.1, 1e-12)?;
 /// assert_eq!(y.to_vec::<f32>()?, [-1.0, 1.0]);
 /// assert_eq!((mean.to_vec::<f32>()?[0], var.to_vec::<f32>()?[0]), (0.2, 1.1));
 /// # Ok::<(), sconce::Error>(())
@@ -210,10 +211,14 @@ pub fn batch_norm(
 ) -> Result<Tensor> {
     const OP: &str = "batch_norm";
     float_dtype(OP, input)?;
-    if input.dim() < 2 {
+    if input.dim() < 2 && input.shape() != [0] {
         return Err(Error::shape(format!("{OP}: needs [N, C, …], found shape {:?}", input.shape())));
     }
-    let channels = input.shape()[1];
+    if training && !(eps > 0.0) {
+        return Err(Error::argument(format!("{OP}: eps must be positive in training, found {eps}")));
+    }
+    // An empty vector has no channels, as in PyTorch.
+    let channels = input.shape().get(1).copied().unwrap_or(0);
     let all = [
         ("weight", weight),
         ("bias", bias),
@@ -230,10 +235,13 @@ pub fn batch_norm(
             )));
         }
     }
-    let count = input.numel() / channels.max(1);
+    if input.numel() == 0 {
+        return apply(Empty(Parameters::of(weight, bias)), &present([Some(input), weight, bias]));
+    }
+    let count = input.numel() / channels;
     let wide = layers::wide(input.dtype());
     let (mean, var) = if training {
-        if count <= 1 {
+        if count == 1 {
             return Err(Error::shape(format!(
                 "{OP}: needs more than one value per channel in training, found shape {:?}",
                 input.shape()
@@ -256,8 +264,39 @@ pub fn batch_norm(
     };
     let scale = var.add(eps)?.rsqrt()?;
     let op = BatchNorm { mean, scale, eps, training, parameters: Parameters::of(weight, bias) };
-    let inputs: Vec<&Tensor> = [Some(input), weight, bias].into_iter().flatten().collect();
-    apply(op, &inputs)
+    apply(op, &present([Some(input), weight, bias]))
+}
+
+fn present<'a>(inputs: [Option<&'a Tensor>; 3]) -> Vec<&'a Tensor> {
+    inputs.into_iter().flatten().collect()
+}
+
+/// A batch of nothing: running statistics stay as they are, and parameters have a gradient of 0.
+#[derive(Debug)]
+struct Empty(Parameters);
+
+impl Op for Empty {
+    fn name(&self) -> &'static str {
+        "batch_norm"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        x[0].zeros_like()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let wanted = self.0.wanted(saved);
+        let inputs = [Some(0), self.0.weight(), self.0.bias()];
+        let zeros = |k: usize| match inputs[k] {
+            Some(i) if wanted[k] => Tensor::zeros(saved.shape(i)?.as_slice(), grad.dtype()).map(Some),
+            _ => Ok(None),
+        };
+        Ok(self.0.grads([zeros(0)?, zeros(1)?, zeros(2)?]))
+    }
 }
 
 /// `running += part · (value − running)`.
@@ -388,8 +427,7 @@ pub fn layer_norm(
         return input.copy();
     }
     let op = LayerNorm { cols, eps, parameters: Parameters::of(weight, bias), stats: OnceLock::new() };
-    let inputs: Vec<&Tensor> = [Some(input), weight, bias].into_iter().flatten().collect();
-    apply(op, &inputs)
+    apply(op, &present([Some(input), weight, bias]))
 }
 
 /// Normalises each of `num_groups` groups of channels of each sample of `[N, C, …]`, then scales and shifts by channel.

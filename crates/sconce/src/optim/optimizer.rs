@@ -190,14 +190,16 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// # Errors
     ///
-    /// If an option has been set outside its range, or an operation fails; the message names the parameter.
+    /// If an option has been set outside its range, an operation fails, or a module that was converted to another dtype
+    /// ([`ModuleExt::to`](crate::nn::ModuleExt::to)) holds another tensor by now; the message names the parameter.
     pub fn step(&mut self) -> Result<()> {
         no_grad(|| {
             for Group { rule, slots, .. } in &mut self.groups {
                 rule.validate()?;
                 for slot in slots {
-                    if let Some(grad) = slot.parameter.tensor.grad() {
-                        slot.update(rule, &grad).context(|| format!("{}: {}", R::NAME, slot.name()))?;
+                    let named = |slot: &Slot<R::State>| format!("{}: {}", R::NAME, slot.name());
+                    if let Some(grad) = slot.parameter.grad().context(|| named(slot))? {
+                        slot.update(rule, &grad).context(|| named(slot))?;
                     }
                 }
             }

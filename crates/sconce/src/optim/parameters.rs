@@ -2,6 +2,7 @@
 
 use crate::nn::{Module, Param, each_parameter};
 use crate::tensor::Tensor;
+use crate::{Error, Result};
 
 /// A tensor with the names it has.
 #[derive(Clone, Debug)]
@@ -10,6 +11,24 @@ pub struct Named {
     pub names: Vec<String>,
     /// The tensor.
     pub tensor: Tensor,
+}
+
+impl Named {
+    /// The gradient.
+    ///
+    /// # Errors
+    ///
+    /// If the module holds another tensor in place of this one by now: stepping this one would train nothing.
+    pub(super) fn grad(&self) -> Result<Option<Tensor>> {
+        let auto = self.tensor.auto();
+        if auto.extra.as_ref().is_some_and(|extra| extra.replaced) {
+            return Err(Error::argument(
+                "the module holds another tensor by now, since it was converted to another dtype: convert it first, \
+                 then make the optimiser",
+            ));
+        }
+        Ok(auto.grad.clone())
+    }
 }
 
 /// What can be given where parameters are wanted: a module, or a list of parameters or tensors, with names or without.

@@ -91,6 +91,8 @@ pub(crate) struct Extra {
     pub(crate) frozen_view: Option<&'static str>,
     /// The hook by which a non-leaf keeps its gradient.
     pub(crate) retains_grad: Option<HookHandle>,
+    /// Whether a module now holds another tensor in place of this one.
+    pub(crate) replaced: bool,
 }
 
 impl Tensor {
@@ -309,6 +311,11 @@ impl Tensor {
         if extra.label.is_none() {
             extra.label = Some(path.into());
         }
+    }
+
+    /// Remembers that a module now holds another tensor in place of this one.
+    pub(crate) fn set_replaced(&self) {
+        self.auto().extra.get_or_insert_default().replaced = true;
     }
 
     /// "`fc1.weight` [10, 4]" or "[10, 4]": how messages call this tensor.
