@@ -278,7 +278,7 @@ fn trained() -> Result<(Vec<Linear>, Optimizer<AdamW>)> {
     Ok((model, optimizer))
 }
 
-fn step(model: &Vec<Linear>, optimizer: &mut Optimizer<AdamW>) -> Result<()> {
+fn step(model: &[Linear], optimizer: &mut Optimizer<AdamW>) -> Result<()> {
     optimizer.zero_grad();
     let x = range(6, [2, 3]).mul(0.1)?;
     let y = model[1].forward(&model[0].forward(&x)?.relu()?)?;
