@@ -110,6 +110,43 @@ def check_checkpoint(found):
         assert type(found[key]) is type(value) and found[key] == value, (key, found[key])
 
 
+def network():
+    first, tied = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8)
+    tied.weight = first.weight
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2), torch.nn.ReLU(), torch.nn.Flatten(), first, tied
+    )
+
+
+def check_network(found):
+    torch.manual_seed(0)
+    # In the order in which the Rust side makes the layers.
+    tied, first, conv = torch.nn.Linear(8, 8), torch.nn.Linear(8, 8), torch.nn.Conv2d(1, 2, 3)
+    model = network()
+    model.load_state_dict(found, strict=True)
+    assert torch.equal(model[0].weight, conv.weight) and torch.equal(model[0].bias, conv.bias)
+    assert torch.equal(model[4].weight, first.weight) and torch.equal(model[5].bias, tied.bias)
+
+
+def check_resumed(found, make):
+    assert list(found) == ["model", "optimizer", "epoch", "losses"] and found["epoch"] == 5
+    assert found["model"]["4.weight"].data_ptr() == found["model"]["5.weight"].data_ptr(), "the tie is lost"
+    model = network()
+    model.load_state_dict(found["model"], strict=True)
+    optimizer = make(model.parameters())
+    expected = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict(found["optimizer"])
+    assert [sorted(g) for g in expected] == [sorted(g) for g in found["optimizer"]["param_groups"]]
+    assert optimizer.state_dict()["param_groups"] == expected
+    x = (torch.arange(32) * 7 % 11).reshape(2, 1, 4, 4) / 11
+    for loss in found["losses"]:
+        optimizer.zero_grad()
+        mine = (model(x) ** 2).mean()
+        mine.backward()
+        optimizer.step()
+        assert abs(mine.item() - loss) <= 1e-5 * abs(loss), (mine.item(), loss)
+
+
 def main():
     check_dtypes(load(FOLDER / "dtypes.pt"), DTYPES)
     check_tied(load(FOLDER / "tied.pt"))
@@ -122,13 +159,17 @@ def main():
     check_checkpoint(torch.load(FOLDER / "checkpoint.pt", weights_only=True, mmap=True))
     torch.utils.serialization.config.load.calculate_storage_offsets = False
 
+    check_network(load(FOLDER / "network.pt"))
+    check_resumed(load(FOLDER / "resume_adamw.pt"), lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True))
+    check_resumed(load(FOLDER / "resume_sgd.pt"), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9))
+
     rewritten = 0
     for path in sorted((FOLDER / "rewritten").iterdir()):
         if path.suffix == ".safetensors" or "protocol" in path.name:
             continue
         same(load(RECORDED / path.name), load(path), path.name, {})
         rewritten += 1
-    print(f"torch {torch.__version__}: 3 files and {rewritten} rewritten ones load with weights_only=True and are equal")
+    print(f"torch {torch.__version__}: 6 files and {rewritten} rewritten ones load with weights_only=True and are equal")
 
     try:
         from safetensors.torch import load_file
@@ -137,6 +178,7 @@ def main():
         return
     check_dtypes(load_file(FOLDER / "dtypes.safetensors"), [n for n in DTYPES if n not in ("complex32", "complex128")])
     check_tied(load_file(FOLDER / "tied.safetensors"))
+    check_network(load_file(FOLDER / "network.safetensors"))
     for path in sorted((FOLDER / "rewritten").glob("*.safetensors")):
         try:
             recorded = load_file(RECORDED / path.name)

@@ -5,8 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sconce::checkpoint::Checkpoint;
 use sconce::io::{self, Archive, Entry, Tree, Value};
-use sconce::{DType, ErrorKind, Result};
+use sconce::nn::{BatchNorm2d, Conv2d, Flatten, Linear, Param, ReLU, Sequential, StateDict, Strictness};
+use sconce::optim::{AdamW, Optimizer, OptimizerState, Rule, Sgd};
+use sconce::prelude::*;
+use sconce::{ErrorKind, Result, manual_seed};
 
 fn folder() -> (PathBuf, bool) {
     match std::env::var_os("SCONCE_ORACLE") {
@@ -105,6 +109,70 @@ fn checkpoint() -> Result<Archive> {
     Ok(archive)
 }
 
+/// A network with tied weights, as the script builds it too.
+fn network() -> Result<Sequential> {
+    let mut tied = Linear::new(8, 8)?;
+    let first = Linear::new(8, 8)?;
+    tied.weight = Param::clone(&first.weight);
+    Ok(Sequential::new()
+        .add(Conv2d::new(1, 2, 3)?)
+        .add(BatchNorm2d::new(2)?)
+        .add(ReLU)
+        .add(Flatten::default())
+        .add(first)
+        .add(tied))
+}
+
+fn train<R: Rule>(model: &Sequential, optimizer: &mut Optimizer<R>, steps: usize) -> Result<Vec<f64>> {
+    let x = Tensor::from_vec((0..32).map(|i| (i * 7 % 11) as f32 / 11.0).collect(), [2, 1, 4, 4])?;
+    (0..steps)
+        .map(|_| {
+            optimizer.zero_grad();
+            let y = model.forward(&x)?;
+            let loss = y.mul(&y)?.mean(())?;
+            loss.backward()?;
+            optimizer.step()?;
+            loss.item()
+        })
+        .collect()
+}
+
+/// What training needs to go on, and the losses of the three steps that follow.
+fn resumable<R: Rule>(path: &Path, rule: R) -> Result<()> {
+    manual_seed(0);
+    let model = network()?;
+    let mut optimizer = Optimizer::new(&model, rule.clone())?;
+    train(&model, &mut optimizer, 2)?;
+    let mut checkpoint = Checkpoint::new();
+    checkpoint.insert("model", StateDict::from_iter(copies(&model)?))?;
+    checkpoint.insert("optimizer", optimizer.state_dict()?)?;
+    checkpoint.insert("epoch", 5)?;
+    checkpoint.insert("losses", train(&model, &mut optimizer, 3)?)?;
+    checkpoint.save(path)?;
+
+    let checkpoint = Checkpoint::load(path)?;
+    let again = network()?;
+    let mut optimizer = Optimizer::new(&again, rule)?;
+    again.load_state_dict(&checkpoint.get::<StateDict>("model")?, Strictness::Strict)?;
+    optimizer.load_state_dict(&checkpoint.get::<OptimizerState>("optimizer")?)?;
+    assert_eq!(train(&again, &mut optimizer, 3)?, checkpoint.get::<Vec<f64>>("losses")?);
+    Ok(())
+}
+
+/// A state dict that training leaves alone, tied as the module is.
+fn copies(model: &Sequential) -> Result<Vec<(String, Tensor)>> {
+    let state = model.state_dict();
+    let mut made: Vec<(Tensor, Tensor)> = Vec::new();
+    let mut copies = Vec::new();
+    for (name, tensor) in &state {
+        let known = made.iter().find(|(of, _)| of.shares_storage(tensor)).map(|(_, copy)| copy.clone());
+        let copy = known.map_or_else(|| Tensor::copy(tensor), Ok)?;
+        made.push((tensor.clone(), copy.clone()));
+        copies.push((name.to_owned(), copy));
+    }
+    Ok(copies)
+}
+
 #[test]
 fn files_for_pytorch_are_written() -> Result<()> {
     let (folder, keep) = folder();
@@ -114,6 +182,12 @@ fn files_for_pytorch_are_written() -> Result<()> {
     tied_model()?.save(folder.join("tied.pt"), "pytorch")?;
     tied_model()?.save(folder.join("tied.safetensors"), "safetensors")?;
     checkpoint()?.save(folder.join("checkpoint.pt"), "pytorch")?;
+    resumable(&folder.join("resume_adamw.pt"), AdamW { lr: 0.01, amsgrad: true, ..AdamW::default() })?;
+    resumable(&folder.join("resume_sgd.pt"), Sgd { lr: 0.01, momentum: 0.9, ..Sgd::default() })?;
+    manual_seed(0);
+    network()?.save(folder.join("network.pt"))?;
+    manual_seed(0);
+    network()?.save(folder.join("network.safetensors"))?;
 
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files/good");
     let mut rewritten = 0;

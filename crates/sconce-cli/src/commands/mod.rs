@@ -36,17 +36,26 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; also if the reader of the output closed it early
+  1  the output could not be written
+  2  wrong usage, or a file or selector that cannot be read: one line on the error output says why";
+
+/// A text without characters that would steer a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// The whole command line.
 pub(crate) fn app() -> Command {
     Command::new("sconce")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Every parameter of any checkpoint")
-        .after_help(
-            "Without a command, the parameters of a built-in PyTorch checkpoint are shown.\n\n\
-             Exit codes: 0 done; 1 the output could not be written; 2 wrong usage, or a file or selector that cannot \
-             be read.",
-        )
-        .subcommands(COMMANDS.iter().map(|c| (c.arguments)()))
+        .after_help(format!(
+            "Without a command, the parameters of a built-in PyTorch checkpoint are shown.\n\n{EXIT_CODES}"
+        ))
+        .subcommands(COMMANDS.iter().map(|c| (c.arguments)().after_help(EXIT_CODES)))
 }
 
 /// Runs the command that was asked for, or `show` on the built-in checkpoint.
@@ -63,6 +72,11 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn texts_cannot_steer_a_terminal() {
+        assert_eq!(super::printable("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         super::app().debug_assert();

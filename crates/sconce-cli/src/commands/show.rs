@@ -10,8 +10,8 @@ use sconce::stats::{self, Summary};
 use sconce::{DType, Error, Result};
 use serde_json::{Value, json};
 
-use super::{Entry, Failure};
-use crate::table::Table;
+use super::{Entry, Failure, printable};
+use crate::table::{Cell, Table};
 
 pub(super) const ENTRY: Entry = Entry { name: "show", arguments, run };
 
@@ -90,33 +90,28 @@ fn write_json(
     rows: &[(&Stored, Option<Summary>)],
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {
-    // JSON has no NaN; a statistic of nothing is null.
+    // JSON has no NaN; a statistic of nothing is null, as are those of elements that no statistics are taken of.
     let number = |x: f64| if x.is_finite() { json!(x) } else { Value::Null };
     let tensors: Vec<Value> = rows
         .iter()
         .map(|(entry, summary)| {
-            let mut object = json!({
+            let of = |f: &dyn Fn(&Summary) -> Value| summary.as_ref().map_or(Value::Null, f);
+            json!({
                 "name": entry.name(),
                 "dtype": entry.encoding().name(),
                 "shape": entry.shape(),
                 "count": entry.numel(),
                 "bytes": entry.bytes(),
-            });
-            if let (Some(Summary { stats, histogram }), Some(object)) = (summary, object.as_object_mut()) {
-                let fields = [
-                    ("min", number(stats.min)),
-                    ("max", number(stats.max)),
-                    ("mean", number(if stats.finite() > 0 { stats.mean } else { f64::NAN })),
-                    ("std", number(stats.std(1))),
-                    ("norm", number(stats.norm())),
-                    ("zeros", json!(stats.zeros)),
-                    ("nan", json!(stats.nan)),
-                    ("inf", json!(stats.pos_inf + stats.neg_inf)),
-                    ("histogram", json!(histogram)),
-                ];
-                object.extend(fields.map(|(k, v)| (k.to_owned(), v)));
-            }
-            object
+                "min": of(&|s| number(s.stats.min)),
+                "max": of(&|s| number(s.stats.max)),
+                "mean": of(&|s| number(if s.stats.finite() > 0 { s.stats.mean } else { f64::NAN })),
+                "std": of(&|s| number(s.stats.std(1))),
+                "norm": of(&|s| number(s.stats.norm())),
+                "zeros": of(&|s| json!(s.stats.zeros)),
+                "nan": of(&|s| json!(s.stats.nan)),
+                "inf": of(&|s| json!(s.stats.pos_inf + s.stats.neg_inf)),
+                "histogram": of(&|s| json!(s.histogram)),
+            })
         })
         .collect();
     let document = json!({
@@ -128,10 +123,18 @@ fn write_json(
             "tensors": rows.len(),
             "count": rows.iter().map(|(e, _)| e.numel() as u64).sum::<u64>(),
             "bytes": rows.iter().map(|(e, _)| e.bytes()).sum::<u64>(),
+            "zeros": total(rows, |s| s.stats.zeros),
+            "nan": total(rows, |s| s.stats.nan),
+            "inf": total(rows, |s| s.stats.pos_inf + s.stats.neg_inf),
         },
     });
     writeln!(out, "{document:#}")?;
     Ok(())
+}
+
+/// The sum over all tensors that statistics were taken of.
+fn total(rows: &[(&Stored, Option<Summary>)], of: fn(&Summary) -> u64) -> u64 {
+    rows.iter().filter_map(|(_, summary)| summary.as_ref()).map(of).sum()
 }
 
 fn write_table(
@@ -156,19 +159,23 @@ fn write_table(
     ]);
     for (entry, summary) in rows {
         let mut row = vec![
-            printable(entry.name()),
-            entry.encoding().name().to_owned(),
-            format!("{:?}", entry.shape()),
-            grouped(entry.numel() as u64),
+            Cell::plain(printable(entry.name())),
+            Cell::plain(entry.encoding().name()),
+            Cell::plain(format!("{:?}", entry.shape())),
+            Cell::plain(grouped(entry.numel() as u64)),
         ];
         match summary {
             Some(Summary { stats: s, histogram }) => {
                 let mean = if s.finite() > 0 { s.mean } else { f64::NAN };
-                row.extend([s.min, s.max, mean, s.std(1), s.norm()].map(short));
-                row.extend([s.zeros, s.nan, s.pos_inf + s.neg_inf].map(grouped));
-                row.push(bars(histogram));
+                row.extend([s.min, s.max, mean, s.std(1), s.norm()].map(|x| Cell::plain(short(x))));
+                row.push(Cell::plain(grouped(s.zeros)));
+                row.extend([s.nan, s.pos_inf + s.neg_inf].map(|n| match n {
+                    0 => Cell::plain("0"),
+                    n => Cell::alarm(grouped(n)),
+                }));
+                row.push(Cell::plain(bars(histogram)));
             }
-            None => row.extend(std::iter::repeat_n("-".to_owned(), 9)),
+            None => row.extend((0..9).map(|_| Cell::plain("-"))),
         }
         table.push(row);
     }
@@ -177,7 +184,7 @@ fn write_table(
     table.write(out)?;
     let bytes: u64 = rows.iter().map(|(e, _)| e.bytes()).sum();
     let count: u64 = rows.iter().map(|(e, _)| e.numel() as u64).sum();
-    let sum = |f: fn(&Summary) -> u64| rows.iter().filter_map(|(_, s)| s.as_ref()).map(f).sum::<u64>();
+    let sum = |f: fn(&Summary) -> u64| total(rows, f);
     writeln!(out)?;
     writeln!(
         out,
@@ -190,11 +197,6 @@ fn write_table(
         grouped(sum(|s| s.stats.pos_inf + s.stats.neg_inf)),
     )?;
     Ok(())
-}
-
-/// A name without characters that would steer a terminal.
-fn printable(name: &str) -> String {
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// Four significant digits.
@@ -247,10 +249,5 @@ mod tests {
         }
         assert_eq!(grouped(1234567), "1,234,567");
         assert_eq!(grouped(123), "123");
-    }
-
-    #[test]
-    fn names_cannot_steer_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
     }
 }

@@ -50,6 +50,8 @@ pub struct Archive {
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
     storages: Vec<Arc<dyn ReadAt>>,
+    /// Which storage is which memory of tensors, by its address.
+    pub(super) live: HashMap<usize, usize>,
     metadata: Vec<(String, String)>,
     /// The place of each key in `metadata`.
     places: HashMap<String, usize>,
@@ -69,7 +71,7 @@ impl Archive {
         Self { format: Some(format), ..Self::default() }
     }
 
-    pub(super) fn set_name(&mut self, name: &str) {
+    pub(crate) fn set_name(&mut self, name: &str) {
         name.clone_into(&mut self.name);
     }
 
@@ -230,6 +232,47 @@ impl Archive {
         self.push(entry.clone(), storage)
     }
 
+    /// Takes in all that another archive holds and returns what its tensors' indices grow by. Names that are taken
+    /// here get a number; ties between tensors in memory last across both.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the byte orders differ.
+    pub(crate) fn absorb(&mut self, other: &Self) -> Result<usize> {
+        if self.entries.is_empty() {
+            self.big_endian = other.big_endian;
+        } else if self.big_endian != other.big_endian && !other.entries.is_empty() {
+            return Err(Error::unsupported("tensors of both byte orders in one file"));
+        }
+        let live: HashMap<usize, usize> = other.live.iter().map(|(&id, &storage)| (storage, id)).collect();
+        let mut storages = Vec::with_capacity(other.storages.len());
+        for (index, bytes) in other.storages.iter().enumerate() {
+            let id = live.get(&index);
+            storages.push(match id.and_then(|id| self.live.get(id)) {
+                Some(&known) => known,
+                None => {
+                    let added = self.add_storage(Arc::clone(bytes));
+                    if let Some(&id) = id {
+                        self.live.insert(id, added);
+                    }
+                    added
+                }
+            });
+        }
+        let first = self.entries.len();
+        for entry in &other.entries {
+            let mut entry = entry.clone();
+            let storage = storages[entry.storage];
+            let mut number = 1;
+            while self.index.contains_key(&entry.name) {
+                number += 1;
+                entry.name = format!("{}#{number}", other.entries[self.entries.len() - first].name);
+            }
+            self.push(entry, storage)?;
+        }
+        Ok(first)
+    }
+
     /// Adds a tensor with bytes of its own, in row-major order, and returns its index.
     ///
     /// # Errors
@@ -324,7 +367,7 @@ impl Archive {
         format::by_name(format)?.write(self, out)
     }
 
-    fn place(&self, entry: &Entry) -> String {
+    pub(super) fn place(&self, entry: &Entry) -> String {
         match self.name.as_str() {
             "" => display_name(&entry.name),
             file => format!("{file}: {}", display_name(&entry.name)),
@@ -332,7 +375,7 @@ impl Archive {
     }
 
     /// The entry's storage, if the entry may be materialised.
-    fn readable(&self, entry: &Entry) -> Result<&Arc<dyn ReadAt>> {
+    pub(super) fn readable(&self, entry: &Entry) -> Result<&Arc<dyn ReadAt>> {
         let storage =
             self.storages.get(entry.storage).ok_or_else(|| Error::argument("an entry of another archive"))?;
         entry.check(storage.size())?;
@@ -347,7 +390,7 @@ impl Archive {
     }
 
     /// The byte range of a non-empty entry in its storage.
-    fn span(entry: &Entry) -> (u64, u64) {
+    pub(super) fn span(entry: &Entry) -> (u64, u64) {
         let (elements, bytes) = entry.encoding.block();
         let last =
             entry.shape.iter().zip(&entry.strides).fold(entry.offset, |reach, (&d, &s)| reach + (d - 1) * s);

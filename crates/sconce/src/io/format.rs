@@ -92,6 +92,22 @@ pub(super) fn by_name(name: &str) -> Result<&'static dyn Format> {
         .ok_or_else(|| Error::argument(format!("no format is named {name:?}; there are {}", names())))
 }
 
+/// The format that a path's extension names, to write it.
+///
+/// # Errors
+///
+/// Fails when there is none, listing the extensions there are.
+pub(crate) fn to_write(path: &Path) -> Result<&'static dyn Format> {
+    format_for_path(path).ok_or_else(|| {
+        let known: Vec<String> =
+            FORMATS.iter().flat_map(|f| f.extensions()).map(|extension| format!(".{extension}")).collect();
+        let found = path.extension().map_or("no extension names a format".to_owned(), |extension| {
+            format!("no format has the extension `{}`", extension.display())
+        });
+        Error::argument(format!("{found}; there are {}", known.join(", ")))
+    })
+}
+
 /// The format whose usual extension a path has, to choose what to write.
 ///
 /// ```

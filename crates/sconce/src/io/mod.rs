@@ -1,7 +1,8 @@
 //! Model files: named tensors, read lazily and safely, and written whole.
 //!
-//! [`open`] finds the format from a file's content and lists its tensors without reading them. An [`Archive`] is what
-//! a file holds; it is also what is written.
+//! [`load`] reads all tensors of a file and [`save`] writes them. [`open`] lists them without reading them: an
+//! [`Archive`] is what a file holds, it is also what is written. In both, the format is found from the content when
+//! reading and from the extension when writing, and tied tensors stay tied.
 //!
 //! A file is hostile until checked. Nothing in it is executed: pickles are interpreted symbolically, with a list of
 //! allowed names, and every other name is an error that says which. The bounds are constants in [`limits`].
@@ -29,6 +30,7 @@ mod pytorch;
 mod reader;
 mod safetensors;
 mod source;
+mod tensors;
 mod tree;
 mod zip;
 
@@ -39,9 +41,12 @@ use crate::error::Result;
 pub use archive::Archive;
 pub use encoding::{Encoding, Packed};
 pub use entry::{Entry, Quantizer};
+pub(crate) use format::to_write;
 pub use format::{FORMATS, Format, Objects, Options, format_for_path};
 pub use metadata::{MetaArray, MetaValue};
 pub use source::{ReadAt, Source, Window};
+pub(crate) use tensors::Tensors;
+pub use tensors::{load, save};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 
 /// Opens a model file of any known format; only its header is read.

@@ -10,6 +10,13 @@ use crate::tensor::dtype::DType;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) u32);
 
+impl NodeId {
+    /// The index after [`Tree::append`] put the first value of its tree at `first`.
+    pub(crate) fn moved(self, first: Self) -> Self {
+        Self(self.0 + first.0)
+    }
+}
+
 /// A Python value that a checkpoint holds.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -216,6 +223,37 @@ impl Tree {
 }
 
 impl Tree {
+    /// Adds all values of another tree, whose tensors' indices have grown by `tensors`, and returns where its first
+    /// value is here; see [`NodeId::moved`].
+    pub(crate) fn append(&mut self, other: &Self, tensors: usize) -> NodeId {
+        let by = self.values.len() as u32;
+        let moved = |id: &NodeId| id.moved(NodeId(by));
+        let all = |ids: &[NodeId]| ids.iter().map(moved).collect();
+        self.values.extend(other.values.iter().map(|value| match value {
+            Value::List(items) => Value::List(all(items)),
+            Value::Tuple(items) => Value::Tuple(all(items)),
+            Value::Set(items) => Value::Set(all(items)),
+            Value::Dict(dict) => Value::Dict(Dict {
+                kind: dict.kind,
+                items: dict.items.iter().map(|(k, v)| (moved(k), moved(v))).collect(),
+                attributes: dict.attributes.as_ref().map(moved),
+            }),
+            Value::Tensor(i) => Value::Tensor(i + tensors),
+            Value::Array(i) => Value::Array(i + tensors),
+            Value::Sparse(sparse) => Value::Sparse(Box::new(Sparse {
+                parts: sparse.parts.iter().map(|(name, id)| (*name, moved(id))).collect(),
+                ..(**sparse).clone()
+            })),
+            Value::Object(object) => Value::Object(Box::new(Object {
+                class: object.class.clone(),
+                arguments: object.arguments.as_ref().map(moved),
+                state: object.state.as_ref().map(moved),
+            })),
+            plain => plain.clone(),
+        }));
+        NodeId(by)
+    }
+
     /// The path of the first value that is neither a tensor nor a container of values, if there is one.
     pub(super) fn first_plain_value(&self) -> Option<String> {
         // Each visited value with its key and its parent's place in this list.
@@ -252,7 +290,7 @@ impl Tree {
     }
 
     /// A dict's key as a part of a name.
-    pub(super) fn key_text(&self, key: NodeId) -> String {
+    pub(crate) fn key_text(&self, key: NodeId) -> String {
         match self.value(key) {
             Value::Str(s) => s.clone(),
             Value::Int(i) => i.to_string(),

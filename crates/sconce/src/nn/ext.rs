@@ -1,7 +1,10 @@
 //! What every module can do.
 
+use std::path::Path;
+
+use super::file::{self, LoadOptions};
 use super::leaf::{Buffer, Mode, Param};
-use super::load::{self, LoadReport, Strictness};
+use super::load::{self, DTypes, LoadReport, Strictness};
 use super::module::{Leaf, LeafMut, Module};
 use super::state_dict::StateDict;
 use super::summary::Summary;
@@ -137,7 +140,42 @@ pub trait ModuleExt: Module {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     fn load_state_dict(&self, state: &StateDict, how: Strictness) -> Result<LoadReport> {
-        load::load(self.as_module(), state, how)
+        load::load(self.as_module(), state, how, DTypes::Convert)
+    }
+
+    /// Copies the tensors of a file, of any format, over this module's, as [`load_state_dict`](Self::load_state_dict)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// As there, also if the file cannot be read; in one line that begins with the path. Nothing is changed then.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, LoadOptions, ModuleExt, Strictness};
+    ///
+    /// let path = std::env::temp_dir().join(format!("sconce-doc-module-{}.pt", std::process::id()));
+    /// let trained = vec![Linear::new(4, 3)?];
+    /// trained.save(&path)?;
+    ///
+    /// let again = vec![Linear::new(4, 3)?];
+    /// assert_eq!(again.load(&path, Strictness::Strict)?.loaded, ["0.weight", "0.bias"]);
+    /// let layer = Linear::new(4, 3)?;
+    /// layer.load(&path, LoadOptions { prefix: "0".into(), ..LoadOptions::default() })?;
+    /// assert_eq!(layer.weight.to_vec::<f32>()?, trained[0].weight.to_vec::<f32>()?);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn load(&self, path: impl AsRef<Path>, options: impl Into<LoadOptions>) -> Result<LoadReport> {
+        file::load(self.as_module(), path.as_ref(), &options.into())
+    }
+
+    /// Writes the state dict to a file, in the format that the path's extension names.
+    ///
+    /// # Errors
+    ///
+    /// As [`io::save`](crate::io::save); also if there is nothing to save.
+    fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        file::save(self.as_module(), path.as_ref())
     }
 
     /// The parameter of a path.

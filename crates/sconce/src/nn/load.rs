@@ -21,6 +21,16 @@ pub enum Strictness {
     Lenient,
 }
 
+/// What becomes of values whose dtype is not the module's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DTypes {
+    /// They are converted to the module's dtype, which the report says. The default, as in PyTorch.
+    #[default]
+    Convert,
+    /// They are an error.
+    Exact,
+}
+
 /// What loading a state dict did; or, as the text of an error, why it did nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -124,7 +134,12 @@ pub(super) fn saved<'a>(leaf: &Leaf<'a>) -> Option<&'a Tensor> {
     }
 }
 
-pub(super) fn load(module: &dyn Module, state: &StateDict, how: Strictness) -> Result<LoadReport> {
+pub(super) fn load(
+    module: &dyn Module,
+    state: &StateDict,
+    how: Strictness,
+    dtypes: DTypes,
+) -> Result<LoadReport> {
     let mut targets: Vec<(String, &Tensor)> = Vec::new();
     each_leaf(module, &mut |path, leaf| {
         if let Some(tensor) = saved(&leaf) {
@@ -137,7 +152,7 @@ pub(super) fn load(module: &dyn Module, state: &StateDict, how: Strictness) -> R
             "load_state_dict: the module {name} has no parameters or buffers to load into"
         )));
     }
-    let (report, copies) = compare(&targets, state)?;
+    let (report, copies) = compare(&targets, state, dtypes)?;
     let strict_fault = how == Strictness::Strict && !(report.is_complete() && report.conflicting.is_empty());
     if strict_fault || !report.mismatched.is_empty() || copies.is_empty() {
         let mut faults = report.faults();
@@ -160,6 +175,7 @@ type Copies<'a> = Vec<(&'a str, &'a Tensor, &'a Tensor)>;
 fn compare<'a>(
     targets: &'a [(String, &'a Tensor)],
     state: &'a StateDict,
+    dtypes: DTypes,
 ) -> Result<(LoadReport, Copies<'a>)> {
     let mut report = LoadReport::default();
     let mut copies = Copies::new();
@@ -171,7 +187,8 @@ fn compare<'a>(
             here: (here.shape().into(), here.dtype()),
             given: (given.shape().into(), given.dtype()),
         };
-        let convertible = here.dtype().elem().is_some() && given.dtype().elem().is_some();
+        let convertible =
+            dtypes == DTypes::Convert && here.dtype().elem().is_some() && given.dtype().elem().is_some();
         if here.shape() != given.shape() || (here.dtype() != given.dtype() && !convertible) {
             report.mismatched.push(mismatch());
             continue;

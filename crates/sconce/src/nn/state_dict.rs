@@ -126,6 +126,15 @@ impl<N: Into<String>> Extend<(N, Tensor)> for StateDict {
     }
 }
 
+impl<'a> IntoIterator for &'a StateDict {
+    type Item = (&'a str, &'a Tensor);
+    type IntoIter = Box<dyn ExactSizeIterator<Item = Self::Item> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}
+
 impl IntoIterator for StateDict {
     type Item = (String, Tensor);
     type IntoIter = indexmap::map::IntoIter<String, Tensor>;

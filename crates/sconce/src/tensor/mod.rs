@@ -95,6 +95,12 @@ pub(crate) struct Extra {
     pub(crate) replaced: bool,
 }
 
+impl AsRef<Tensor> for Tensor {
+    fn as_ref(&self) -> &Tensor {
+        self
+    }
+}
+
 impl Tensor {
     /// A tensor over a storage; the caller vouches that the layout stays inside it.
     pub(crate) fn new(storage: Storage, layout: Layout, dtype: DType) -> Self {

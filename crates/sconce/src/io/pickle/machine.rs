@@ -36,6 +36,7 @@ pub(super) fn run_start(
 ) -> Result<(Pickle, usize), Failure> {
     let mut machine = Machine {
         bytes,
+        start: 0,
         at: 0,
         ran_out: false,
         objects: Vec::new(),
@@ -47,9 +48,11 @@ pub(super) fn run_start(
         index: HashMap::new(),
         pushes: 0,
         permission,
+        refused: Vec::new(),
     };
     let singletons = [Object::None, Object::Bool(false), Object::Bool(true), Object::Tuple([].into())];
     machine.objects.extend(singletons);
+<<<<<<< HEAD
     loop {
         let start = machine.at;
         match machine.step().context(|| format!("byte {start}")) {
@@ -60,8 +63,21 @@ pub(super) fn run_start(
             }
             Err(error) => return Err(Failure { error, ran_out: machine.ran_out }),
         }
+=======
+    let end = machine.run();
+    // A name that is refused is the better reason, whatever came after it.
+    machine.judge()?;
+    let root = end?;
+    let rest = bytes.len() - machine.at;
+    if rest > 0 {
+        return Err(Error::format(format!("{rest} bytes follow the end of the pickle")));
+>>>>>>> io
     }
+    Ok(Pickle { objects: machine.objects, globals: machine.globals, root })
 }
+
+/// As many refused names are listed; of the others there is only the number.
+const MAX_NAMES: usize = 50;
 
 const NONE: Ref = Ref(0);
 const FALSE: Ref = Ref(1);
@@ -70,6 +86,8 @@ const UNIT: Ref = Ref(3);
 
 struct Machine<'a> {
     bytes: &'a [u8],
+    /// Where the opcode began that is being run.
+    start: usize,
     at: usize,
     /// Whether a step wanted more bytes than there are.
     ran_out: bool,
@@ -83,9 +101,45 @@ struct Machine<'a> {
     index: HashMap<String, u32>,
     pushes: usize,
     permission: &'a dyn Fn(&str) -> Permission,
+    /// The names that are refused, and where. The rest of the pickle is still described, to find them all.
+    refused: Vec<(usize, String)>,
 }
 
 impl<'a> Machine<'a> {
+    /// Runs all opcodes; gives the result.
+    fn run(&mut self) -> Result<Ref> {
+        loop {
+            self.start = self.at;
+            let start = self.start;
+            if let Some(root) = self.step().context(|| format!("byte {start}"))? {
+                return Ok(root);
+            }
+        }
+    }
+
+    /// The error that lists every refused name.
+    fn judge(&self) -> Result<()> {
+        let names = match self.refused.as_slice() {
+            [] => return Ok(()),
+            [(start, name)] => {
+                let name = display_name(name);
+                return Err(Error::format(format!(
+                    "byte {start}: it asks for {name}, which is not on the list of allowed names"
+                )));
+            }
+            listed => {
+                let shown = listed.iter().take(MAX_NAMES);
+                let mut names: Vec<String> =
+                    shown.map(|(start, name)| format!("{} (byte {start})", display_name(name))).collect();
+                if listed.len() > MAX_NAMES {
+                    names.push(format!("{} more", listed.len() - MAX_NAMES));
+                }
+                names.join(", ")
+            }
+        };
+        Err(Error::format(format!("it asks for {names}, which are not on the list of allowed names")))
+    }
+
     /// Runs one opcode; gives the result at the end.
     fn step(&mut self) -> Result<Option<Ref>> {
         let opcode = self.u8().map_err(|_| Error::format("the pickle has no end"))?;
@@ -473,10 +527,7 @@ impl<'a> Machine<'a> {
         }
         let permission = (self.permission)(&full);
         if permission == Permission::Refused {
-            return Err(Error::format(format!(
-                "it asks for {}, which is not on the list of allowed names",
-                display_name(&full)
-            )));
+            self.refused.push((self.start, full.clone()));
         }
         let number = self.globals.len() as u32;
         self.globals.push(full.clone());
@@ -518,7 +569,7 @@ impl<'a> Machine<'a> {
                 self.spend(items.len())?;
                 self.make(Object::Dict(Box::new(DictObject { kind, items, state: None })))
             }
-            Permission::Function | Permission::Class => {
+            Permission::Function | Permission::Class | Permission::Refused => {
                 self.make(Object::Call(Box::new(Call { callee, arguments, state: None })))
             }
             _ => Err(Error::format(format!("{} is no function", self.globals[callee as usize]))),
@@ -554,7 +605,12 @@ impl<'a> Machine<'a> {
         let top = self.top()?;
         match &mut self.objects[top.0 as usize] {
             Object::Dict(dict) => dict.state = Some(state),
-            Object::Call(call) if self.permissions[call.callee as usize] == Permission::Class => {
+            Object::Call(call)
+                if matches!(
+                    self.permissions[call.callee as usize],
+                    Permission::Class | Permission::Refused
+                ) =>
+            {
                 call.state = Some(state);
             }
             Object::Call(call) => {
@@ -594,5 +650,27 @@ impl Object {
             Self::Persistent(_) => "a storage",
             Self::Call(_) => "an object",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refused_name_is_listed() {
+        let refuse = |_: &str| Permission::Refused;
+        let error = |bytes: &[u8]| run(bytes, &refuse).err().expect("an error").to_string();
+        // Two classes made and given a state, one name twice, and an opcode that does not exist.
+        let pickle = b"\x80\x02ca\nB\n)R}bcos\nsystem\n(U\x02idtRca\nB\n\xff";
+        assert_eq!(
+            error(pickle),
+            "it asks for a.B (byte 2), os.system (byte 11), which are not on the list of allowed names"
+        );
+        let one = "byte 2: it asks for a.B, which is not on the list of allowed names";
+        assert_eq!(error(b"\x80\x02ca\nB\n."), one);
+        let many: Vec<u8> = (0..60).flat_map(|i| format!("ca\nB{i}\n0").into_bytes()).collect();
+        let text = error(&many);
+        assert!(text.contains("a.B49 (byte") && text.contains(", 10 more, which are"), "{text}");
     }
 }

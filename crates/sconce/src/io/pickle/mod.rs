@@ -2,8 +2,8 @@
 //!
 //! A pickle is a program for a stack machine. The machine here builds descriptions only: "the function F called with
 //! these arguments" stays exactly that, an object that says so. What a description means is decided afterwards, by code
-//! that knows each name it accepts. Nothing is imported, looked up or called, and a name that is not on the list of
-//! allowed ones is an error at once.
+//! that knows each name it accepts. Nothing is imported, looked up or called, and names that are not on the list of
+//! allowed ones are an error, which lists them all.
 //!
 //! Objects live in an arena and refer to each other by index, so objects that are shared stay shared, objects that
 //! contain themselves are no problem, and neither reading nor dropping recurses.

@@ -153,8 +153,8 @@ struct Storages<'a> {
 impl<'a> Storages<'a> {
     fn of(archive: &'a Archive, tree: &Tree) -> Result<Self> {
         let mut used = vec![false; archive.entries().len()];
-        for value in tree.values() {
-            if let Value::Tensor(i) = value {
+        for (value, reached) in tree.values().iter().zip(names::reached(tree)) {
+            if reached && let Value::Tensor(i) = value {
                 used[*i] = true;
             }
         }

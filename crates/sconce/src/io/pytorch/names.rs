@@ -205,6 +205,18 @@ fn module_parts(tree: &Tree, attributes: Vec<(Segment, NodeId)>) -> Vec<(Segment
     all
 }
 
+/// Which values the root leads to.
+pub(super) fn reached(tree: &Tree) -> Vec<bool> {
+    let mut reached = vec![false; tree.values().len()];
+    let mut work = vec![tree.root()];
+    while let Some(node) = work.pop() {
+        if !std::mem::replace(&mut reached[node.0 as usize], true) {
+            work.extend(children(tree, node).into_iter().map(|(_, child)| child));
+        }
+    }
+    reached
+}
+
 /// Which values are tensors or contain one, however deep.
 fn reaches_tensor(tree: &Tree) -> Vec<bool> {
     let count = tree.values().len();

@@ -1,0 +1,116 @@
+//! Modules from files and to files.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use super::ext::ModuleExt;
+use super::load::{self, DTypes, LoadReport, Strictness};
+use super::module::Module;
+use super::state_dict::StateDict;
+use crate::io;
+use crate::select::near::did_you_mean;
+use crate::{Context, Error, Result};
+
+/// How a file is loaded into a module; strictly and with all of its names unless said otherwise.
+///
+/// A [`Strictness`] alone serves as options too.
+///
+/// ```
+/// use sconce::nn::{LoadOptions, Strictness};
+///
+/// let options = LoadOptions {
+///     prefix: "model".into(),
+///     rename: vec![("backbone".into(), "features".into())],
+///     ..Strictness::Lenient.into()
+/// };
+/// assert_eq!(options.strictness, Strictness::Lenient);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// How well the names must fit.
+    pub strictness: Strictness,
+    /// Takes only the names below this path, without it: `model` takes `model.fc.weight` as `fc.weight`. All names if
+    /// empty.
+    pub prefix: String,
+    /// Leading paths and what stands for them, after the prefix is gone: `("backbone", "features")` takes
+    /// `backbone.0.weight` as `features.0.weight`. Of several that fit a name the first counts; an empty path adds the
+    /// other to every name.
+    pub rename: Vec<(String, String)>,
+    /// What becomes of values of another dtype.
+    pub dtypes: DTypes,
+}
+
+impl From<Strictness> for LoadOptions {
+    fn from(strictness: Strictness) -> Self {
+        Self { strictness, ..Self::default() }
+    }
+}
+
+/// What is left of a name below a path; the path itself leaves nothing.
+fn below<'a>(path: &str, name: &'a str) -> Option<&'a str> {
+    match name.strip_prefix(path)? {
+        rest if path.is_empty() || rest.is_empty() => Some(rest),
+        rest => rest.strip_prefix('.'),
+    }
+}
+
+impl LoadOptions {
+    /// The names to load and what the module calls them, as indices of `names`.
+    fn apply(&self, names: &[&str]) -> Result<Vec<(usize, String)>> {
+        let picked: Vec<(usize, &str)> =
+            names.iter().enumerate().filter_map(|(i, name)| Some((i, below(&self.prefix, name)?))).collect();
+        let unknown = |what: &str, path: &str| {
+            let mut paths: Vec<&str> =
+                names.iter().map(|name| name.split('.').next().unwrap_or(name)).collect();
+            paths.dedup();
+            let count = names.len();
+            Error::load(format!("{what} `{path}` fits none of {count} names{}", did_you_mean(path, paths)))
+        };
+        if picked.is_empty() && !self.prefix.is_empty() {
+            return Err(unknown("the prefix", &self.prefix));
+        }
+        let mut used = vec![false; self.rename.len()];
+        let mut seen = HashSet::new();
+        let mut renamed = Vec::with_capacity(picked.len());
+        for (i, name) in picked {
+            let mut rules = self.rename.iter().enumerate();
+            let rule = rules.find_map(|(r, (from, to))| below(from, name).map(|rest| (r, to, rest)));
+            let name = match rule {
+                Some((r, to, rest)) => {
+                    used[r] = true;
+                    let dot = if to.is_empty() || rest.is_empty() { "" } else { "." };
+                    format!("{to}{dot}{rest}")
+                }
+                None => name.to_owned(),
+            };
+            if !seen.insert(name.clone()) {
+                return Err(Error::load(format!("two tensors are named `{name}` after renaming")));
+            }
+            renamed.push((i, name));
+        }
+        match used.iter().position(|used| !used) {
+            Some(rule) => Err(unknown("the path to rename", &self.rename[rule].0)),
+            None => Ok(renamed),
+        }
+    }
+}
+
+pub(super) fn load(module: &dyn Module, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
+    let archive = io::open(path)?;
+    let file = || path.display().to_string();
+    let names: Vec<&str> = archive.entries().iter().map(io::Entry::name).collect();
+    let picked = options.apply(&names).context(file)?;
+    let tensors = archive.tensors(picked.iter().map(|&(i, _)| &archive.entries()[i]))?;
+    let state: StateDict = picked.into_iter().map(|(_, name)| name).zip(tensors).collect();
+    load::load(module, &state, options.strictness, options.dtypes).context(file)
+}
+
+pub(super) fn save(module: &dyn Module, path: &Path) -> Result<()> {
+    let state = module.state_dict();
+    if state.is_empty() {
+        let name = module.type_name();
+        return Err(Error::argument(format!("the module {name} has no parameters or buffers to save"))
+            .context(path.display().to_string()));
+    }
+    io::save(path, &state)
+}
