@@ -52,28 +52,12 @@ pub(super) fn run_start(
     };
     let singletons = [Object::None, Object::Bool(false), Object::Bool(true), Object::Tuple([].into())];
     machine.objects.extend(singletons);
-<<<<<<< HEAD
-    loop {
-        let start = machine.at;
-        match machine.step().context(|| format!("byte {start}")) {
-            Ok(None) => {}
-            Ok(Some(root)) => {
-                let pickle = Pickle { objects: machine.objects, globals: machine.globals, root };
-                return Ok((pickle, machine.at));
-            }
-            Err(error) => return Err(Failure { error, ran_out: machine.ran_out }),
-        }
-=======
     let end = machine.run();
     // A name that is refused is the better reason, whatever came after it.
-    machine.judge()?;
-    let root = end?;
-    let rest = bytes.len() - machine.at;
-    if rest > 0 {
-        return Err(Error::format(format!("{rest} bytes follow the end of the pickle")));
->>>>>>> io
+    match machine.judge().and(end) {
+        Ok(root) => Ok((Pickle { objects: machine.objects, globals: machine.globals, root }, machine.at)),
+        Err(error) => Err(Failure { error, ran_out: machine.ran_out }),
     }
-    Ok(Pickle { objects: machine.objects, globals: machine.globals, root })
 }
 
 /// As many refused names are listed; of the others there is only the number.
