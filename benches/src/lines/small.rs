@@ -12,7 +12,7 @@ fn four() -> Result<Tensor> {
     Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 4.0], [4])
 }
 
-fn call<R>(x: Tensor, y: Tensor, f: fn(&Tensor, &Tensor) -> Result<R>) -> Result<Call> {
+fn call<R: 'static>(x: Tensor, y: Tensor, f: fn(&Tensor, &Tensor) -> Result<R>) -> Result<Call> {
     Ok(Box::new(move || {
         black_box(f(black_box(&x), black_box(&y))?);
         Ok(())
