@@ -106,3 +106,27 @@ macro_rules! versions {
     };
 }
 pub(crate) use versions;
+
+/// A computation that contains its inner loops, for [`dispatch`]: everything that it calls in them is
+/// `#[inline(always)]`.
+pub(crate) trait Kernel {
+    /// Runs it. Implementations are `#[inline(always)]`, so that each version compiles its own copy.
+    fn run(self);
+}
+
+/// Runs a kernel compiled for the machine's instruction set.
+///
+/// Without the FMA feature `mul_add` is a call into the C library, some fifty times slower and with the same result.
+pub(crate) fn dispatch(kernel: impl Kernel) {
+    // SAFETY: the body asks for nothing.
+    unsafe { run(kernel) }
+}
+
+versions! {
+    unsafe fn run[K: Kernel][K](kernel: K) = run_body
+}
+
+#[inline(always)]
+unsafe fn run_body<K: Kernel>(kernel: K) {
+    kernel.run();
+}

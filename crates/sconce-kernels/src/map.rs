@@ -58,7 +58,7 @@ pub unsafe fn map<T: Compute, const N: usize>(
         let args = ins.map(|a| a.ptr.cast());
         if ins.iter().any(|a| a.ptr == out.ptr) {
             // SAFETY: `len` consecutive elements of each operand are the caller's views.
-            unsafe { dense_in_place::<T, N>(len, out.ptr.cast(), args, row, f) };
+            unsafe { in_blocks::<T, N>(len, out.ptr.cast(), args, [false; N], row, f) };
         } else if len > 0 {
             // SAFETY: `len` consecutive elements of each operand are the caller's views; `out` overlaps no input.
             unsafe { row(f, 1, len, out.ptr.cast(), 0, args, [0; N]) };
@@ -67,6 +67,42 @@ pub unsafe fn map<T: Compute, const N: usize>(
     }
     // SAFETY: the caller's contract.
     unsafe { drive::<T, N>(shape, out, ins, row, f) }
+}
+
+/// The most elements that [`map_flat`] takes.
+pub const FLAT: usize = GRAIN;
+
+/// [`map`] over `n` ≤ [`FLAT`] adjacent elements of type `T` per operand; of inputs marked in `repeats` there is one,
+/// which stands for all.
+///
+/// ```
+/// let (a, b, mut c) = ([1f32, 2., 3., 4.], [10f32], [0f32; 4]);
+/// let ins = [a.as_ptr(), b.as_ptr()];
+/// // SAFETY: the pointers are those of the arrays above.
+/// unsafe { sconce_kernels::map_flat(4, c.as_mut_ptr(), ins, [false, true], |[x, y]| x * y) };
+/// assert_eq!(c, [10., 20., 30., 40.]);
+/// ```
+///
+/// # Safety
+/// - The pointers are aligned and valid for `n` elements, or for one if it repeats; `out` for writing.
+/// - An input is `out`, or disjoint from it.
+#[inline]
+pub unsafe fn map_flat<T: Compute, const N: usize>(
+    n: usize,
+    out: *mut T,
+    ins: [*const T; N],
+    repeats: [bool; N],
+    f: impl Fn([T; N]) -> T + Sync + Copy,
+) {
+    let row: RowFn<T, N> = rows_of::<T, N, _>(&f);
+    let f = (&raw const f).cast();
+    if repeats.contains(&true) || ins.contains(&out.cast_const()) {
+        // SAFETY: the caller's contract.
+        unsafe { in_blocks::<T, N>(n, out, ins, repeats, row, f) };
+    } else if n > 0 {
+        // SAFETY: `n` adjacent elements of each operand are valid; `out` overlaps no input.
+        unsafe { row(f, 1, n, out, 0, ins, [0; N]) };
+    }
 }
 
 /// `rows` times `out[j] = f(ins[..][j])` for `j < cols`; the operands' rows are so many elements apart.
@@ -157,21 +193,43 @@ fn dense_len<T: Compute, const N: usize>(
     Some(len)
 }
 
-unsafe fn dense_in_place<T: Compute, const N: usize>(
+/// [`map_flat`] by way of blocks, as rows may not read what they write.
+///
+/// # Safety
+/// As for [`map_flat`]; `f` is `row`'s closure.
+unsafe fn in_blocks<T: Compute, const N: usize>(
     len: usize,
     out: *mut T,
     ins: [*const T; N],
+    repeats: [bool; N],
     row: RowFn<T, N>,
     f: *const (),
 ) {
     let mut block = Block::<T>::new();
+    let mut constants = [const { Block::<T>::new() }; N];
+    for k in 0..N {
+        if repeats[k] && len > 0 {
+            // SAFETY: the input has one element.
+            let value = unsafe { *ins[k] };
+            constants[k].0[..len.min(BLOCK)].fill(MaybeUninit::new(value));
+        }
+    }
+    let in_place = ins.contains(&out.cast_const());
     let mut i = 0;
     while i < len {
         let n = BLOCK.min(len - i);
-        // SAFETY: `i..i + n` is in bounds; the block overlaps no operand.
+        let mut args = ins;
+        for k in 0..N {
+            args[k] = if repeats[k] { constants[k].ptr() } else { ins[k].wrapping_add(i) };
+        }
+        let result = if in_place { block.ptr() } else { out.wrapping_add(i) };
+        // SAFETY: `i..i + n` is in bounds, the first `n` elements of constants are set, and the result, if it is not the
+        // block, overlaps no input.
         unsafe {
-            row(f, 1, n, block.ptr(), 0, ins.map(|p| p.wrapping_add(i)), [0; N]);
-            std::ptr::copy_nonoverlapping(block.ptr(), out.add(i), n);
+            row(f, 1, n, result, 0, args, [0; N]);
+            if in_place {
+                std::ptr::copy_nonoverlapping(block.ptr(), out.add(i), n);
+            }
         }
         i += n;
     }

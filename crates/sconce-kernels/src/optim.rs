@@ -1,8 +1,8 @@
 //! Fused optimiser updates of adjacent arrays, in place, in the order of PyTorch's single-tensor implementations.
 
+use crate::Float;
 use crate::isa::versions;
 use crate::par::{self, Shared};
-use crate::{Elem, Float, Reduction, Src, reduce};
 
 /// Elements per task.
 const GRAIN: usize = 64 * 1024;
@@ -175,8 +175,8 @@ unsafe fn adam_body<T: Float>(
     max: *mut T,
 ) {
     let (beta1, beta2) = hyper.betas;
-    let step = hyper.step.min(i32::MAX as u64) as i32;
-    let (correction1, correction2) = (1.0 - beta1.powi(step), 1.0 - beta2.powi(step));
+    let step = hyper.step as f64;
+    let (correction1, correction2) = (1.0 - beta1.powf(step), 1.0 - beta2.powf(step));
     let number = T::from_f64;
     let step_size = number(-hyper.lr / correction1);
     let root = number(correction2.sqrt());
@@ -206,31 +206,59 @@ unsafe fn adam_body<T: Float>(
                 *max.add(i) = most;
                 most
             };
-            *param.add(i) = p + step_size * (m / (v.sqrt() / root + number(hyper.eps)));
+            *param.add(i) = p + step_size * m / (v.sqrt() / root + number(hyper.eps));
         }
     }
 }
 
-/// Returns the sum of the squares of `n` adjacent elements, as `clip_grad_norm_` needs it.
+/// Returns the sum of the squares of `n` adjacent elements, taken in `f64` and in an order that does not depend on the
+/// number of threads, as `clip_grad_norm_` needs it.
 ///
-/// Sums are taken in the compute type of `elem` (`f32` for halves).
+/// ```
+/// let x = [3f32, 4.];
+/// // SAFETY: the array has two elements.
+/// assert_eq!(unsafe { sconce_kernels::sum_squares(2, x.as_ptr()) }, 25.0);
+/// ```
 ///
 /// # Safety
-/// `ptr` is valid for `n` elements of type `elem` from any thread.
-pub unsafe fn sum_squares(n: usize, ptr: *const u8, elem: Elem) -> f64 {
-    let src = Src { ptr, elem, strides: &[1] };
-    // SAFETY: the caller's contract, and a local result.
-    unsafe {
-        if elem == Elem::F64 {
-            let mut sum = 0f64;
-            let out = crate::Dst { ptr: (&raw mut sum).cast(), elem: Elem::F64, strides: &[] };
-            reduce(Reduction::SumSquares, &[], &[n], out, src);
-            sum
-        } else {
-            let mut sum = 0f32;
-            let out = crate::Dst { ptr: (&raw mut sum).cast(), elem: Elem::F32, strides: &[] };
-            reduce(Reduction::SumSquares, &[], &[n], out, src);
-            sum as f64
+/// `ptr` is valid for `n` elements from any thread.
+pub unsafe fn sum_squares<T: Float>(n: usize, ptr: *const T) -> f64 {
+    let blocks = n.div_ceil(GRAIN);
+    let mut sums = vec![0f64; blocks];
+    let (from, to) = (Shared(ptr.cast_mut()), Shared(sums.as_mut_ptr()));
+    par::for_ranges(blocks, 1, |first, last| {
+        for b in first..last {
+            // SAFETY: a block of the caller's elements, and its own sum.
+            unsafe {
+                let start = b * GRAIN;
+                *to.get().add(b) = squares(GRAIN.min(n - start), from.get().add(start));
+            }
+        }
+    });
+    sums.iter().sum()
+}
+
+versions! {
+    /// # Safety
+    /// `ptr` has `n` elements.
+    unsafe fn squares[T: Float][T](n: usize, ptr: *const T) -> f64 = squares_body
+}
+
+#[inline(always)]
+unsafe fn squares_body<T: Float>(n: usize, ptr: *const T) -> f64 {
+    const LANES: usize = 16;
+    let mut sums = [0f64; LANES];
+    // SAFETY: `n` elements.
+    let x = unsafe { std::slice::from_raw_parts(ptr, n) };
+    let mut chunks = x.chunks_exact(LANES);
+    for chunk in &mut chunks {
+        for l in 0..LANES {
+            let v = chunk[l].to_f64();
+            sums[l] += v * v;
         }
     }
+    for (sum, v) in sums.iter_mut().zip(chunks.remainder()) {
+        *sum += v.to_f64() * v.to_f64();
+    }
+    sums.iter().sum()
 }

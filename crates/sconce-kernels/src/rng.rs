@@ -35,7 +35,6 @@ mod distribution;
 mod element;
 mod generator;
 mod integer;
-mod isa;
 mod multinomial;
 mod normal;
 mod uniform;

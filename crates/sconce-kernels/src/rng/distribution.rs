@@ -2,8 +2,8 @@
 
 use super::element::{RandomElement, RandomFloat};
 use super::generator::{CHUNK, Generator};
-use super::isa::{Kernel, dispatch};
 use super::normal::normal_scalar;
+use crate::isa::{Kernel, dispatch};
 
 /// Fills `out` with ones with probability `p` and zeros otherwise, like `torch.Tensor.bernoulli_(p)`.
 ///

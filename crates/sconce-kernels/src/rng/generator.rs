@@ -1,6 +1,6 @@
 //! The generator: Mersenne Twister 19937, as PyTorch seeds, draws and stores it.
 
-use super::isa::{Kernel, dispatch};
+use crate::isa::{Kernel, dispatch};
 use std::fmt;
 
 /// Words in a block; one recurrence makes a whole block.

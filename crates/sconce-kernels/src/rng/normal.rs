@@ -3,7 +3,7 @@
 use super::element::RandomFloat;
 use super::element::sealed::Narrow;
 use super::generator::{CHUNK, Generator};
-use super::isa::{Kernel, dispatch};
+use crate::isa::{Kernel, dispatch};
 use std::f32::consts::FRAC_1_SQRT_2;
 
 /// Elements that are transformed together: the first half are radii, the second half angles.

@@ -3,7 +3,7 @@
 use super::element::RandomFloat;
 use super::element::sealed::Narrow;
 use super::generator::{CHUNK, Generator};
-use super::isa::{Kernel, dispatch};
+use crate::isa::{Kernel, dispatch};
 
 /// Fills `out` with uniform numbers in [`from`, `to`), like `torch.Tensor.uniform_`; `rand` is from 0 to 1.
 ///

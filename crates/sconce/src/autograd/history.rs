@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::ops::view::AsStrided;
-use crate::tensor::Tensor;
-use crate::tensor::hooks::HookHandle;
 use crate::tensor::node::{Edge, NodeRef};
+use crate::tensor::{GradSlot, Retained, Tensor, lock};
 
 use super::op::OpNode;
 
 /// Makes a fresh tensor the output of a node.
+#[inline]
 pub(crate) fn set_node(tensor: &mut Tensor, node: NodeRef, output: u32) {
     let version = tensor.version();
     match tensor.auto_mut() {
@@ -18,8 +18,9 @@ pub(crate) fn set_node(tensor: &mut Tensor, node: NodeRef, output: u32) {
             auto.node = Some((node, output));
             auto.view_version = version;
         }
-        None => replace_node(tensor, node, output),
+        None => return replace_node(tensor, node, output),
     }
+    tensor.made().store(true, Ordering::Release);
     tensor.tracked().store(true, Ordering::Release);
 }
 
@@ -30,42 +31,47 @@ pub(crate) fn replace_node(tensor: &Tensor, node: NodeRef, output: u32) {
         let mut auto = tensor.auto();
         auto.view_version = version;
         let retained = auto.extra.as_mut().and_then(|extra| {
-            let moved = extra.retains_grad.is_some().then(|| retain(tensor, &node, output));
-            std::mem::replace(&mut extra.retains_grad, moved)
+            let moved = extra.retained.as_ref().map(|old| retain(old.slot.clone(), &node, output));
+            std::mem::replace(&mut extra.retained, moved)
         });
         (auto.node.replace((node, output)), retained)
     };
     // Outside the lock: dropping a graph may drop other handles to this tensor.
-    if let Some(handle) = retained {
-        handle.remove();
+    if let Some(Retained { hook, .. }) = retained {
+        hook.remove();
     }
     drop(old);
+    tensor.made().store(true, Ordering::Release);
     tensor.tracked().store(true, Ordering::Release);
 }
 
-/// Makes a result keep its gradient in `.grad`, as the node that makes it now passes it on.
-pub(crate) fn retain(tensor: &Tensor, node: &NodeRef, output: u32) -> HookHandle {
-    let this = tensor.downgrade();
+/// Makes a result keep its gradient, as the node that makes it now passes it on.
+pub(crate) fn retain(slot: GradSlot, node: &NodeRef, output: u32) -> Retained {
+    let kept = slot.clone();
     let keep = move |grad: &Tensor| {
-        if let Some(this) = this.upgrade() {
-            let kept = match this.grad() {
-                Some(sum) => sum.add(grad)?,
-                None => grad.copy()?,
-            };
-            this.set_grad(Some(kept))?;
-        }
+        let old = lock(&kept).clone();
+        let new = match old {
+            Some(sum) => sum.add(grad)?,
+            None => grad.copy()?,
+        };
+        let old = lock(&kept).replace(new);
+        drop(old);
         Ok(None)
     };
-    node.hooks().add_last(output, Arc::new(keep))
+    Retained { hook: node.hooks().add_last(output, Arc::new(keep)), slot }
 }
 
 /// Where the gradient of a tensor goes.
+#[inline]
 pub(crate) fn edge(tensor: &Tensor) -> Edge {
     if let Some(base) = tensor.base() {
         refresh_view(tensor, base);
     }
     if !tensor.tracked().load(Ordering::Acquire) {
         return Edge::None;
+    }
+    if !tensor.made().load(Ordering::Acquire) {
+        return Edge::Leaf(tensor.clone());
     }
     match &tensor.auto().node {
         Some((node, output)) => Edge::Node(node.clone(), *output),

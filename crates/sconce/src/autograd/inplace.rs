@@ -11,7 +11,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
-use super::op::{Op, OpNode, Saved, Saves, check_differentiable};
+use super::op::{Op, OpNode, Saved, Saves, check_differentiable, edges};
 use crate::ops::view::{AsStrided, Geometry};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Grads, Meta, Node, NodeRef};
@@ -34,7 +34,7 @@ pub fn apply_inplace<O: Op>(op: O, target: &Tensor, others: &[&Tensor]) -> Resul
     check_differentiable(&op, &inputs)?;
     check_tracked_target(op.name(), target)?;
 
-    let edges: SmallVec<[Edge; 3]> = inputs.iter().map(|t| history::edge(t)).collect();
+    let edges = edges(&inputs);
     // A saved input that is about to be overwritten is saved as a copy.
     let needs: SmallVec<[bool; 4]> = edges.iter().map(|e| !matches!(e, Edge::None)).collect();
     let saves = op.saves(&needs);

@@ -16,11 +16,11 @@ pub use op::{Grads, Op, Saved, Saves, apply};
 
 pub use crate::tensor::hooks::HookHandle;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
-use crate::tensor::Tensor;
 use crate::tensor::node::Edge;
+use crate::tensor::{Auto, GradSlot, Tensor, lock};
 use crate::{Error, Result};
 
 /// Back-propagates from several outputs at once, each with its gradient (`None`: 1, for a single element), and adds
@@ -109,7 +109,11 @@ impl Tensor {
 
     /// The gradient that backward passes have accumulated in this leaf, if any.
     pub fn grad(&self) -> Option<Tensor> {
-        self.auto().grad.clone()
+        let auto = self.auto();
+        match retained(&auto) {
+            Some(slot) => lock(slot).clone(),
+            None => auto.grad.clone(),
+        }
     }
 
     /// Replaces the gradient.
@@ -132,15 +136,13 @@ impl Tensor {
         if grad.as_ref().is_some_and(|g| g.is(self)) {
             return Err(Error::autograd("set_grad: a tensor cannot be its own gradient"));
         }
-        let old = std::mem::replace(&mut self.auto().grad, grad);
-        drop(old);
+        drop(replace_grad(self, grad));
         Ok(())
     }
 
     /// Drops the gradient, so that the next backward starts afresh; PyTorch's `zero_grad(set_to_none=True)`.
     pub fn zero_grad(&self) {
-        let old = self.auto().grad.take();
-        drop(old);
+        drop(replace_grad(self, None));
     }
 
     /// Asks for gradients of this leaf, or no more, and returns it.
@@ -235,13 +237,29 @@ impl Tensor {
             ))),
             Edge::Leaf(_) => Ok(()),
             Edge::Node(node, output) => {
-                let mut auto = self.auto();
-                let retains = &mut auto.extra.get_or_insert_default().retains_grad;
-                if retains.is_none() {
-                    *retains = Some(history::retain(self, &node, output));
+                let mut guard = self.auto();
+                let auto = &mut *guard;
+                let retained = &mut auto.extra.get_or_insert_default().retained;
+                if retained.is_none() {
+                    let slot = GradSlot::new(Mutex::new(auto.grad.take()));
+                    *retained = Some(history::retain(slot, &node, output));
                 }
                 Ok(())
             }
         }
+    }
+}
+
+/// Where a non-leaf keeps its gradient, if it does.
+fn retained(auto: &Auto) -> Option<&GradSlot> {
+    auto.extra.as_ref()?.retained.as_ref().map(|retained| &retained.slot)
+}
+
+/// Sets a tensor's gradient and returns the old one, which is dropped without the lock: it may hold a graph.
+fn replace_grad(tensor: &Tensor, grad: Option<Tensor>) -> Option<Tensor> {
+    let mut auto = tensor.auto();
+    match retained(&auto) {
+        Some(slot) => std::mem::replace(&mut *lock(slot), grad),
+        None => std::mem::replace(&mut auto.grad, grad),
     }
 }

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
 use crate::tensor::hooks::Hooks;
-use crate::tensor::node::{Edge, Meta, Node, NodeRef};
+use crate::tensor::node::{Edge, Edges, Meta, Node, NodeRef};
 use crate::tensor::{Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -46,6 +46,11 @@ impl Saves {
     /// Whether input `i` is read.
     pub(crate) fn names(self, i: usize) -> bool {
         self.0 & Self::input(i).0 != 0
+    }
+
+    /// Whether any input is read.
+    pub(crate) const fn inputs(self) -> bool {
+        self.0 & Self::INPUTS.0 != 0
     }
 
     /// Whether the output is read.
@@ -223,22 +228,38 @@ impl Saved<'_> {
 /// # Errors
 ///
 /// As the operation's; also if an input requires grad and the operation has no derivative.
+#[inline]
 pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
-        return op.cpu(inputs).and_then(own);
+        return own(op.cpu(inputs)?);
     }
     check_differentiable(&op, inputs)?;
-    let mut out = no_grad(|| op.cpu(inputs).and_then(own))?;
+    let mut out = own(no_grad(|| op.cpu(inputs))?)?;
     if out.dtype().is_floating_point() {
-        let edges = inputs.iter().map(|t| history::edge(t)).collect();
-        let node = OpNode::new(op, edges, inputs, &out);
-        history::set_node(&mut out, NodeRef::new(node), 0);
+        let node = NodeRef::new(OpNode::new(op, edges(inputs), inputs, &out));
+        history::set_node(&mut out, node, 0);
     }
     Ok(out)
 }
 
+/// Where the gradients of inputs go.
+#[inline]
+pub(super) fn edges(inputs: &[&Tensor]) -> Edges {
+    let mut edges = Edges::new();
+    for t in inputs {
+        edges.push(history::edge(t));
+    }
+    edges
+}
+
 /// An operation's output as a tensor of its own: not a view, and on memory that nobody else holds.
-fn own(mut out: Tensor) -> Result<Tensor> {
+#[inline]
+fn own(out: Tensor) -> Result<Tensor> {
+    if out.base().is_none() && out.is_unique() { Ok(out) } else { own_copy(out) }
+}
+
+#[cold]
+fn own_copy(mut out: Tensor) -> Result<Tensor> {
     if out.base().is_some() {
         out = out.alias(out.layout().clone(), out.dtype());
     }
@@ -264,31 +285,33 @@ pub(crate) fn check_differentiable<O: Op>(op: &O, inputs: &[&Tensor]) -> Result<
 pub(crate) struct OpNode<O> {
     op: O,
     outputs: [Meta; 1],
-    edges: SmallVec<[Edge; 3]>,
+    edges: Edges,
     kept: Mutex<Option<Kept>>,
     hooks: Hooks,
 }
 
 impl<O: Op> OpNode<O> {
     /// Saves what the operation asks for. `inputs` are what it computed from, `edges` where their gradients go.
-    pub(crate) fn new(op: O, edges: SmallVec<[Edge; 3]>, inputs: &[&Tensor], out: &Tensor) -> Self {
-        let needs: SmallVec<[bool; 3]> = edges.iter().map(|e| !matches!(e, Edge::None)).collect();
+    #[inline(always)]
+    pub(crate) fn new(op: O, edges: Edges, inputs: &[&Tensor], out: &Tensor) -> Self {
+        let mut needs: SmallVec<[bool; 8]> = SmallVec::new();
+        for edge in &edges {
+            needs.push(!matches!(edge, Edge::None));
+        }
         let saves = op.saves(&needs);
-        let kept = Kept {
-            inputs: inputs
-                .iter()
-                .enumerate()
-                .zip(&edges)
-                .map(|((i, t), edge)| saves.names(i).then(|| (without_base(t, edge), t.version())))
-                .collect(),
-            output: saves.output().then(|| {
-                let alias = out.alias(out.layout().clone(), out.dtype());
-                let version = alias.version();
-                (alias, version)
-            }),
-        };
-        let meta = Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() };
-        Self { op, outputs: [meta], edges, kept: Mutex::new(Some(kept)), hooks: Hooks::default() }
+        let mut kept = Kept { inputs: SmallVec::new(), output: None };
+        if saves.inputs() {
+            for (i, (t, edge)) in inputs.iter().zip(&edges).enumerate() {
+                kept.inputs.push(saves.names(i).then(|| (without_base(t, edge), t.version())));
+            }
+        }
+        if saves.output() {
+            let alias = out.alias(out.layout().clone(), out.dtype());
+            let version = alias.version();
+            kept.output = Some((alias, version));
+        }
+        let outputs = [Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() }];
+        Self { op, outputs, edges, kept: Mutex::new(Some(kept)), hooks: Hooks::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Kept>> {

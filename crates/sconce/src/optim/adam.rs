@@ -3,6 +3,7 @@
 use super::rule::{Rule, invalid, non_negative};
 use super::state::Value;
 use crate::nn::Buffer;
+use crate::ops::driver::optim::{self as fused, Moments};
 use crate::tensor::{DType, Tensor};
 use crate::{Module, Result};
 
@@ -127,6 +128,21 @@ macro_rules! adam {
             }
 
             fn update(&self, p: &Tensor, grad: &Tensor, state: &mut AdamState) -> Result<()> {
+                if self.amsgrad && state.max_exp_avg_sq.is_none() {
+                    state.max_exp_avg_sq = Some(Buffer::new(&p.zeros_like()?));
+                }
+                let hyper = sconce_kernels::Adam {
+                    lr: self.lr,
+                    betas: self.betas,
+                    eps: self.eps,
+                    weight_decay: self.weight_decay,
+                    decoupled: $decoupled,
+                    maximize: self.maximize,
+                    step: 0,
+                };
+                if update_fused(Self::NAME, hyper, self.amsgrad, p, grad, state)? {
+                    return Ok(());
+                }
                 let mut grad = if self.maximize { grad.neg()? } else { grad.clone() };
                 if self.weight_decay != 0.0 {
                     if $decoupled {
@@ -134,9 +150,6 @@ macro_rules! adam {
                     } else {
                         grad = grad.add(&p.mul(self.weight_decay)?)?;
                     }
-                }
-                if self.amsgrad && state.max_exp_avg_sq.is_none() {
-                    state.max_exp_avg_sq = Some(Buffer::new(&p.zeros_like()?));
                 }
                 let denominator = moments(&grad, state, self.betas, self.amsgrad)?;
                 let step = state.step.item()?;
@@ -160,6 +173,31 @@ adam! {
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019); PyTorch's, with its defaults.
     AdamW, "AdamW", decay: 0.01, decoupled: true,
     "The share of the parameter, times `lr`, that a step takes away; 0.01."
+}
+
+/// The update as one pass over the parameter; false, and nothing done, if its tensors do not allow one.
+fn update_fused(
+    op: &str,
+    hyper: sconce_kernels::Adam,
+    amsgrad: bool,
+    p: &Tensor,
+    grad: &Tensor,
+    state: &AdamState,
+) -> Result<bool> {
+    let moments = Moments {
+        exp_avg: &state.exp_avg,
+        exp_avg_sq: &state.exp_avg_sq,
+        max_exp_avg_sq: state.max_exp_avg_sq.as_deref().filter(|_| amsgrad),
+    };
+    let mut all = moments.with(p);
+    all.push(grad);
+    if !fused::fits(&all) {
+        return Ok(false);
+    }
+    let step = state.step.item()? + 1.0;
+    fused::adam(op, sconce_kernels::Adam { step: step as u64, ..hyper }, p, grad, moments)?;
+    state.step.add_(1)?;
+    Ok(true)
 }
 
 /// Counts the step, moves the running means, and gives a copy of the mean of squares to divide by.

@@ -1,6 +1,7 @@
 //! Limits on gradients.
 
 use super::parameters::Parameters;
+use crate::ops::driver::optim::sum_squares;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result, no_grad};
 
@@ -129,6 +130,7 @@ fn norm(grad: &Tensor, order: f64) -> Result<f64> {
         return Err(Error::dtype(format!("clip_grad_norm_: a gradient is {}", grad.dtype())));
     }
     let exact = match grad.dtype() {
+        DType::F32 | DType::F64 if order == 2.0 => sum_squares("clip_grad_norm_", grad)?.sqrt(),
         DType::F64 => grad.with_slice(|x: &[f64]| norm_of(x, order, |x| x))?,
         DType::F32 => grad.with_slice(|x: &[f32]| norm_of(x, order, f64::from))?,
         _ => grad.to(DType::F32)?.with_slice(|x: &[f32]| norm_of(x, order, f64::from))?,
@@ -137,18 +139,6 @@ fn norm(grad: &Tensor, order: f64) -> Result<f64> {
 }
 
 fn norm_of<T: Copy>(x: &[T], order: f64, to: fn(T) -> f64) -> f64 {
-    if order == 2.0 {
-        // Independent sums, which the compiler makes lanes of.
-        let mut sums = [0.0; 8];
-        let chunks = x.chunks_exact(8);
-        let rest: f64 = chunks.remainder().iter().map(|&x| to(x) * to(x)).sum();
-        for chunk in chunks {
-            for (sum, &x) in sums.iter_mut().zip(chunk) {
-                *sum += to(x) * to(x);
-            }
-        }
-        return (sums.iter().sum::<f64>() + rest).sqrt();
-    }
     let mut norm = Norm::new(order);
     x.iter().for_each(|&x| norm.add(to(x)));
     norm.value()

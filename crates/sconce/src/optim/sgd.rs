@@ -3,6 +3,7 @@
 use super::rule::{Rule, invalid, non_negative};
 use super::state::Value;
 use crate::nn::{Buffer, StateDict};
+use crate::ops::driver::optim as fused;
 use crate::tensor::Tensor;
 use crate::{Error, Module, Result};
 
@@ -116,6 +117,9 @@ impl Rule for Sgd {
     }
 
     fn update(&self, p: &Tensor, grad: &Tensor, state: &mut SgdState) -> Result<()> {
+        if self.update_fused(p, grad, state)? {
+            return Ok(());
+        }
         let mut grad = if self.maximize { grad.neg()? } else { grad.clone() };
         if self.weight_decay != 0.0 {
             grad = grad.add(&p.mul(self.weight_decay)?)?;
@@ -133,5 +137,37 @@ impl Rule for Sgd {
                 if self.nesterov { grad.add(&buffer.mul(self.momentum)?)? } else { buffer.tensor().clone() };
         }
         p.sub_(&grad.mul(self.lr)?)
+    }
+}
+
+impl Sgd {
+    /// The update as one pass over the parameter; false, and nothing done, if its tensors do not allow one.
+    fn update_fused(&self, p: &Tensor, grad: &Tensor, state: &mut SgdState) -> Result<bool> {
+        if !fused::fits(&[p, grad]) {
+            return Ok(false);
+        }
+        let first = state.momentum_buffer.is_none();
+        let momentum = match &state.momentum_buffer {
+            _ if self.momentum == 0.0 => None,
+            Some(buffer) => Some(buffer.tensor().clone()),
+            None => Some(p.zeros_like()?),
+        };
+        if momentum.as_ref().is_some_and(|buffer| !fused::fits(&[p, grad, buffer])) {
+            return Ok(false);
+        }
+        let hyper = sconce_kernels::Sgd {
+            lr: self.lr,
+            momentum: self.momentum,
+            dampening: self.dampening,
+            weight_decay: self.weight_decay,
+            nesterov: self.nesterov,
+            maximize: self.maximize,
+            first,
+        };
+        fused::sgd(Self::NAME, hyper, p, grad, momentum.as_ref())?;
+        if let (true, Some(buffer)) = (first, &momentum) {
+            state.momentum_buffer = Some(Buffer::new(buffer));
+        }
+        Ok(true)
     }
 }

@@ -14,7 +14,17 @@ pub struct Dims {
     len: usize,
     inline: [usize; INLINE],
     /// All elements, once there are more than six.
-    spill: Vec<usize>,
+    spill: Option<Box<Spill>>,
+}
+
+/// Boxed once more, so that a list is one cache line.
+#[derive(Clone)]
+struct Spill(Vec<usize>);
+
+/// The cold way to make a list.
+#[cold]
+fn spilled(elements: Vec<usize>) -> Dims {
+    Dims { len: elements.len(), inline: [0; INLINE], spill: Some(Box::new(Spill(elements))) }
 }
 
 impl Dims {
@@ -28,32 +38,42 @@ impl Dims {
     #[inline]
     pub fn from_slice(slice: &[usize]) -> Self {
         if slice.len() > INLINE {
-            return Self { len: slice.len(), inline: [0; INLINE], spill: slice.to_vec() };
+            return spilled(slice.to_vec());
         }
         let mut inline = [0; INLINE];
         for (to, &from) in inline.iter_mut().zip(slice) {
             *to = from;
         }
-        Self { len: slice.len(), inline, spill: Vec::new() }
+        Self { len: slice.len(), inline, spill: None }
     }
 
     /// One value `len` times.
+    #[inline]
     pub fn from_elem(value: usize, len: usize) -> Self {
         if len > INLINE {
-            return Self { len, inline: [0; INLINE], spill: vec![value; len] };
+            return spilled(vec![value; len]);
         }
-        Self { len, inline: [value; INLINE], spill: Vec::new() }
+        Self { len, inline: [value; INLINE], spill: None }
     }
 
     /// The list as a slice.
     #[inline]
     pub fn as_slice(&self) -> &[usize] {
-        if self.len <= INLINE { &self.inline[..self.len] } else { &self.spill }
+        match &self.spill {
+            None => &self.inline[..self.len.min(INLINE)],
+            Some(spill) => &spill.0,
+        }
     }
 
     /// Appends an element.
+    #[inline]
     pub fn push(&mut self, value: usize) {
-        self.insert(self.len, value);
+        if self.len < INLINE {
+            self.inline[self.len] = value;
+            self.len += 1;
+        } else {
+            self.insert(self.len, value);
+        }
     }
 
     /// Inserts an element before position `at` ≤ `len`.
@@ -67,10 +87,8 @@ impl Dims {
             self.inline.copy_within(at..self.len, at + 1);
             self.inline[at] = value;
         } else {
-            if self.len == INLINE {
-                self.spill = self.inline.to_vec();
-            }
-            self.spill.insert(at, value);
+            let inline = &self.inline;
+            self.spill.get_or_insert_with(|| Box::new(Spill(inline.to_vec()))).0.insert(at, value);
         }
         self.len += 1;
     }
@@ -82,14 +100,15 @@ impl Dims {
     /// If there is none.
     pub fn remove(&mut self, at: usize) -> usize {
         let value = self[at];
-        if self.len > INLINE {
-            self.spill.remove(at);
-            if self.len == INLINE + 1 {
-                self.inline.copy_from_slice(&self.spill);
-                self.spill = Vec::new();
+        match &mut self.spill {
+            Some(spill) => {
+                spill.0.remove(at);
+                if self.len == INLINE + 1 {
+                    self.inline.copy_from_slice(&spill.0);
+                    self.spill = None;
+                }
             }
-        } else {
-            self.inline.copy_within(at + 1..self.len, at);
+            None => self.inline.copy_within(at + 1..self.len, at),
         }
         self.len -= 1;
         value
@@ -104,8 +123,7 @@ impl Dims {
 impl Clone for Dims {
     #[inline]
     fn clone(&self) -> Self {
-        let spill = if self.len <= INLINE { Vec::new() } else { self.spill.clone() };
-        Self { len: self.len, inline: self.inline, spill }
+        Self { len: self.len, inline: self.inline, spill: self.spill.clone() }
     }
 }
 
@@ -120,7 +138,10 @@ impl Deref for Dims {
 
 impl DerefMut for Dims {
     fn deref_mut(&mut self) -> &mut [usize] {
-        if self.len <= INLINE { &mut self.inline[..self.len] } else { &mut self.spill }
+        match &mut self.spill {
+            None => &mut self.inline[..self.len.min(INLINE)],
+            Some(spill) => &mut spill.0,
+        }
     }
 }
 

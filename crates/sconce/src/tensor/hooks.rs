@@ -1,8 +1,8 @@
 //! Functions that see, and may replace, a gradient.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 use super::Tensor;
 use crate::{Context, Error, Result};
@@ -21,12 +21,12 @@ struct Entry {
 /// The ids of hooks that run after all others start here.
 const LAST: u64 = 1 << 63;
 
-/// The hooks of a leaf or of a node, in the order in which they run.
+/// The hooks of a leaf or of a node, in the order in which they run. Nearly all have none, so the list is made for the
+/// first.
 #[derive(Default)]
-pub(crate) struct Hooks {
-    any: AtomicBool,
-    list: Arc<Mutex<Vec<Entry>>>,
-}
+pub(crate) struct Hooks(OnceLock<List>);
+
+type List = Arc<Mutex<Vec<Entry>>>;
 
 /// Removes its hook when told to; dropping the handle leaves the hook in place.
 ///
@@ -47,17 +47,17 @@ impl Hooks {
     }
 
     fn insert(&self, id: u64, output: u32, function: Function) -> HookHandle {
-        let mut list = self.lock();
-        let at = list.partition_point(|entry| entry.id < id);
-        list.insert(at, Entry { id, output, function });
-        drop(list);
-        self.any.store(true, Ordering::Release);
-        HookHandle { id, list: Arc::downgrade(&self.list) }
+        let list = self.0.get_or_init(List::default);
+        let mut entries = lock(list);
+        let at = entries.partition_point(|entry| entry.id < id);
+        entries.insert(at, Entry { id, output, function });
+        drop(entries);
+        HookHandle { id, list: Arc::downgrade(list) }
     }
 
     /// Passes a gradient through the hooks of an output.
     pub(crate) fn run(&self, output: u32, grad: Tensor) -> Result<Tensor> {
-        if !self.any.load(Ordering::Acquire) {
+        if self.0.get().is_none() {
             return Ok(grad);
         }
         run(&self.snapshot(output), grad)
@@ -65,15 +65,8 @@ impl Hooks {
 
     /// The hooks of an output, to be called without the lock: a hook may add or remove hooks.
     pub(crate) fn snapshot(&self, output: u32) -> Vec<Function> {
-        self.lock()
-            .iter()
-            .filter(|entry| entry.output == output)
-            .map(|entry| entry.function.clone())
-            .collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        lock(&self.list)
+        let Some(list) = self.0.get() else { return Vec::new() };
+        lock(list).iter().filter(|entry| entry.output == output).map(|entry| entry.function.clone()).collect()
     }
 }
 

@@ -42,7 +42,7 @@ impl Layout {
     /// Exact for layouts made by views of a dense tensor; like PyTorch's `is_non_overlapping_and_dense`-based test it
     /// may call an exotic `as_strided` layout overlapping that is not.
     pub(crate) fn overlaps_itself(&self) -> bool {
-        if self.numel() <= 1 {
+        if self.is_contiguous() || self.numel() <= 1 {
             return false;
         }
         let mut dims: SmallVec<[(usize, usize); 6]> =
@@ -60,7 +60,8 @@ impl Layout {
 
     /// Whether every element between the first and the last is used exactly once.
     pub(crate) fn is_dense(&self) -> bool {
-        !self.overlaps_itself() && self.end() - self.offset.min(self.end()) == self.numel()
+        self.is_contiguous()
+            || !self.overlaps_itself() && self.end() - self.offset.min(self.end()) == self.numel()
     }
 }
 
@@ -78,6 +79,16 @@ pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
         }
     }
     true
+}
+
+/// Whether the strides are exactly those of [`contiguous_strides`], also where a dimension of size 1 makes them moot.
+fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1;
+    shape.iter().zip(strides).rev().all(|(&n, &s)| {
+        let matches = s == expected;
+        expected *= n.max(1);
+        matches
+    })
 }
 
 /// Row-major strides; as in PyTorch, a dimension of size 0 counts as 1.
@@ -144,7 +155,7 @@ pub(crate) fn view_strides(layout: &Layout, shape: &[usize]) -> Option<Dims> {
     if old.as_slice() == shape {
         return Some(strides.clone());
     }
-    if layout.numel() == 0 {
+    if layout.numel() == 0 || is_row_major(old, strides) {
         return Some(contiguous_strides(shape));
     }
     let mut out = Dims::from_elem(0, shape.len());

@@ -4,6 +4,7 @@ pub(crate) mod convert;
 mod dims;
 mod display;
 pub(crate) mod dtype;
+mod free;
 pub(crate) mod hooks;
 pub(crate) mod layout;
 pub mod memory;
@@ -14,14 +15,16 @@ pub(crate) mod sizes;
 pub(crate) mod storage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::LocalKey;
 
 pub use self::dims::Dims;
 pub(crate) use self::dtype::DType;
+use self::free::FreeList;
 use self::hooks::{HookHandle, Hooks};
 use self::layout::Layout;
 use self::node::NodeRef;
-use self::storage::Storage;
+use self::storage::{Counted, Counter, Pooled, Storage};
 use crate::{Error, Result};
 
 /// A multi-dimensional array with PyTorch's semantics.
@@ -44,15 +47,16 @@ use crate::{Error, Result};
 /// # Ok::<(), sconce::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Tensor(Arc<Inner>);
+pub struct Tensor(Counted<Inner>);
 
-/// A handle that does not keep its tensor alive.
-#[derive(Clone)]
-pub(crate) struct WeakTensor(Weak<Inner>);
+thread_local! {
+    static TENSORS: FreeList<Counter<Inner>> = const { FreeList::new() };
+}
 
-impl WeakTensor {
-    pub(crate) fn upgrade(&self) -> Option<Tensor> {
-        self.0.upgrade().map(Tensor)
+impl Pooled for Inner {
+    #[inline]
+    fn free_list() -> &'static LocalKey<FreeList<Counter<Self>>> {
+        &TENSORS
     }
 }
 
@@ -64,6 +68,8 @@ struct Inner {
     contiguous: bool,
     /// Whether a gradient flows to or through this tensor; the one thing that an operation asks first.
     tracked: AtomicBool,
+    /// Whether an operation was recorded that made it, so that it is no leaf.
+    made: AtomicBool,
     /// The tensor that this is a differentiable view of; never itself a view.
     base: Option<Tensor>,
     auto: Mutex<Auto>,
@@ -89,8 +95,8 @@ pub(crate) struct Extra {
     pub(crate) label: Option<Arc<str>>,
     /// A view made under `no_grad`, or by an operation whose outputs may not be changed in place: why.
     pub(crate) frozen_view: Option<&'static str>,
-    /// The hook by which a non-leaf keeps its gradient.
-    pub(crate) retains_grad: Option<HookHandle>,
+    /// How a non-leaf keeps its gradient.
+    pub(crate) retained: Option<Retained>,
     /// Whether a module now holds another tensor in place of this one.
     pub(crate) replaced: bool,
 }
@@ -101,53 +107,69 @@ impl AsRef<Tensor> for Tensor {
     }
 }
 
+/// The gradient of a non-leaf that keeps it, instead of [`Auto::grad`].
+pub(crate) struct Retained {
+    /// The hook on the node that made the tensor.
+    pub(crate) hook: HookHandle,
+    /// Where the hook puts the gradient, without holding on to the tensor.
+    pub(crate) slot: GradSlot,
+}
+
+/// A gradient that a tensor shares with a hook.
+pub(crate) type GradSlot = Arc<Mutex<Option<Tensor>>>;
+
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 impl Tensor {
     /// A tensor over a storage; the caller vouches that the layout stays inside it.
     pub(crate) fn new(storage: Storage, layout: Layout, dtype: DType) -> Self {
         Self::with_base(storage, layout, dtype, None)
     }
 
+    #[inline(always)]
     fn with_base(storage: Storage, layout: Layout, dtype: DType, base: Option<Tensor>) -> Self {
         debug_assert!(layout.end() * dtype.size() <= storage.len(), "a layout stays within its storage");
         let (numel, contiguous) = (layout.numel(), layout.is_contiguous());
-        let auto = Mutex::new(Auto { view_version: storage.version(), ..Auto::default() });
-        Self(Arc::new(Inner {
+        let auto = Auto { view_version: storage.version(), ..Auto::default() };
+        Self(Counted::new(Inner {
             storage,
             layout,
             dtype,
             numel,
             contiguous,
             tracked: AtomicBool::new(false),
+            made: AtomicBool::new(false),
             base,
-            auto,
+            auto: Mutex::new(auto),
         }))
     }
 
     /// A row-major tensor of the shape of a row-major one, over a storage that nobody else has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn row_major(storage: Storage, like: &Tensor, dtype: DType) -> Self {
         let like = &like.0;
         debug_assert!(
             like.contiguous && like.numel * dtype.size() <= storage.len(),
             "the storage holds the tensor"
         );
-        Self(Arc::new(Inner {
+        let (shape, strides) = (like.layout.shape.clone(), like.layout.strides.clone());
+        Self(Counted::new(Inner {
             storage,
-            layout: Layout {
-                shape: like.layout.shape.clone(),
-                strides: like.layout.strides.clone(),
-                offset: 0,
-            },
+            layout: Layout { shape, strides, offset: 0 },
             dtype,
             numel: like.numel,
             contiguous: true,
             tracked: AtomicBool::new(false),
+            made: AtomicBool::new(false),
             base: None,
             auto: Mutex::new(Auto::default()),
         }))
     }
 
     /// Another layout of the same memory, known to autograd as a view of this tensor's base.
+    #[inline]
     pub(crate) fn view_with(&self, layout: Layout) -> Self {
         let base = self.0.base.clone().unwrap_or_else(|| self.clone());
         Self::with_base(self.0.storage.clone(), layout, self.0.dtype, Some(base))
@@ -229,7 +251,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0.is(&other.0)
     }
 
     /// Whether both tensors look at the same memory (at any part of it).
@@ -254,36 +276,41 @@ impl Tensor {
         &self.0.layout
     }
 
-    pub(crate) fn downgrade(&self) -> WeakTensor {
-        WeakTensor(Arc::downgrade(&self.0))
-    }
-
     /// An address that identifies the tensor while it lives.
     pub(crate) fn id(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+        self.0.id()
     }
 
     /// Whether this handle is the only one, and the only one on its memory.
+    #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        Arc::strong_count(&self.0) == 1 && self.0.storage.is_unique()
+        self.0.is_unique() && self.0.storage.is_unique()
     }
 
+    #[inline]
     pub(crate) fn base(&self) -> Option<&Tensor> {
         self.0.base.as_ref()
     }
 
     pub(crate) fn auto(&self) -> MutexGuard<'_, Auto> {
-        self.0.auto.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.0.auto)
     }
 
     /// The autograd state without a lock, where this handle is the only one.
+    #[inline]
     pub(crate) fn auto_mut(&mut self) -> Option<&mut Auto> {
-        Arc::get_mut(&mut self.0)
-            .map(|inner| inner.auto.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        self.0.get_mut().map(|inner| inner.auto.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
+    #[inline]
     pub(crate) fn tracked(&self) -> &AtomicBool {
         &self.0.tracked
+    }
+
+    /// Whether a node made it; set with [`Auto::node`], and after it.
+    #[inline]
+    pub(crate) fn made(&self) -> &AtomicBool {
+        &self.0.made
     }
 
     /// Whether operations on this tensor are recorded for backward (in grad mode).

@@ -1,6 +1,6 @@
 //! What a tensor knows of its history: the trait that autograd implements.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
@@ -11,6 +11,9 @@ use crate::Result;
 
 /// One gradient per input, `None` where none is wanted or exists.
 pub type Grads = SmallVec<[Option<Tensor>; 3]>;
+
+/// Where the gradients of a node's inputs go.
+pub(crate) type Edges = SmallVec<[Edge; 3]>;
 
 /// Shape and dtype of an output of a node: what its gradient must look like.
 #[derive(Clone, Debug)]
@@ -56,6 +59,7 @@ pub(crate) trait Node: Send + Sync {
 pub(crate) struct NodeRef(Option<Arc<dyn Node>>);
 
 impl NodeRef {
+    #[inline]
     pub(crate) fn new(node: impl Node + 'static) -> Self {
         Self(Some(Arc::new(node)))
     }
@@ -73,14 +77,15 @@ impl std::ops::Deref for NodeRef {
     }
 }
 
-type Waiting = ManuallyDrop<Vec<Arc<dyn Node>>>;
-
 thread_local! {
-    /// Nodes waiting to be dropped; `Some` while a drop is under way on this thread.
+    /// Whether a drop is under way on this thread.
+    static DROPPING: Cell<bool> = const { Cell::new(false) };
+
+    /// Nodes waiting to be dropped meanwhile.
     ///
     /// Has no destructor of its own, so that it still serves the graphs in a thread's other thread-local values when
     /// those are dropped at the end of the thread.
-    static QUEUE: RefCell<Option<Waiting>> = const { RefCell::new(None) };
+    static QUEUE: RefCell<ManuallyDrop<Vec<Arc<dyn Node>>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// Ends a drop: what is left if a destructor panicked is dropped by queues of its own.
@@ -88,7 +93,9 @@ struct Close;
 
 impl Drop for Close {
     fn drop(&mut self) {
-        drop(QUEUE.take().map(ManuallyDrop::into_inner));
+        DROPPING.set(false);
+        let left = QUEUE.with_borrow_mut(|queue| std::mem::take(&mut **queue));
+        drop(left);
     }
 }
 
@@ -98,22 +105,14 @@ impl Drop for NodeRef {
         if Arc::strong_count(&node) > 1 {
             return;
         }
-        let waits = QUEUE.with_borrow_mut(|queue| match queue {
-            Some(waiting) => {
-                waiting.push(node);
-                None
-            }
-            idle => {
-                *idle = Some(ManuallyDrop::new(Vec::new()));
-                Some(node)
-            }
-        });
-        let Some(first) = waits else { return };
+        if DROPPING.get() {
+            return QUEUE.with_borrow_mut(|queue| queue.push(node));
+        }
+        DROPPING.set(true);
         let _close = Close;
-        drop(first);
+        drop(node);
         // The queue is borrowed only to pop, because dropping a node queues others.
-        while let Some(node) = QUEUE.with_borrow_mut(|queue| queue.as_mut().and_then(|waiting| waiting.pop()))
-        {
+        while let Some(node) = QUEUE.with_borrow_mut(|queue| queue.pop()) {
             drop(node);
         }
     }

@@ -19,11 +19,15 @@
 
 use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc};
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
+use super::free::FreeList;
 use super::memory;
 use crate::{Error, ErrorKind, Result};
 
@@ -33,9 +37,133 @@ const INLINE: usize = 64;
 /// Alignment of allocations, in bytes: a cache line and an AVX-512 register.
 pub(crate) const ALIGN: usize = 64;
 
+/// A counted handle to a value, whose room comes from a free list.
+///
+/// What `Arc` is, without weak handles: so the last handle, which nearly every result of an operation is, goes without
+/// an atomic exchange.
+pub(crate) struct Counted<T: Pooled>(NonNull<Counter<T>>);
+
+/// A type whose room is kept for the next value of it.
+pub(crate) trait Pooled: Send + Sync + Sized + 'static {
+    /// The room that this thread keeps.
+    fn free_list() -> &'static LocalKey<FreeList<Counter<Self>>>;
+}
+
+/// A value and how many handles to it there are.
+pub(crate) struct Counter<T> {
+    handles: AtomicUsize,
+    value: T,
+}
+
+// SAFETY: the value is `Send` and `Sync`, and its handles are counted atomically.
+unsafe impl<T: Pooled> Send for Counted<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pooled> Sync for Counted<T> {}
+
+impl<T: Pooled> Counted<T> {
+    #[inline(always)]
+    pub(crate) fn new(value: T) -> Self {
+        let room = T::free_list().try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
+        let cell = Box::write(room, Counter { handles: AtomicUsize::new(1), value });
+        Self(NonNull::from(Box::leak(cell)))
+    }
+
+    #[inline]
+    fn cell(&self) -> &Counter<T> {
+        // SAFETY: the cell lives as long as a handle to it, and is borrowed exclusively only by `get_mut`, which borrows
+        // the only handle so.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Whether both are handles to one value.
+    #[inline]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// An address that identifies the value while it lives.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// Whether this handle is the only one.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.cell().handles.load(Ordering::Acquire) == 1
+    }
+
+    /// The value, if this handle is the only one.
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        // SAFETY: this is the only handle, borrowed exclusively, so nobody can make another or use the value meanwhile.
+        self.is_unique().then(|| unsafe { &mut self.0.as_mut().value })
+    }
+}
+
+impl<T: Pooled> Deref for Counted<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.cell().value
+    }
+}
+
+impl<T: Pooled> Clone for Counted<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        let before = self.cell().handles.fetch_add(1, Ordering::Relaxed);
+        // As `Arc` does: so many handles exist only if they are leaked in a loop.
+        if before > isize::MAX as usize {
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl<T: Pooled> Drop for Counted<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let handles = &self.cell().handles;
+        // Only a handle can be cloned: if this is the only one, nobody else can be counting.
+        if handles.load(Ordering::Acquire) == 1 || handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // SAFETY: this was the last handle, and what others did with the value happened before they let go of it.
+            unsafe { free(self.0) }
+        }
+    }
+}
+
+/// Drops a value and keeps the room that it took.
+///
+/// # Safety
+///
+/// - The cell was made by [`Counted::new`] and has not been freed.
+/// - Nobody has a handle or a reference to it.
+unsafe fn free<T: Pooled>(cell: NonNull<Counter<T>>) {
+    // SAFETY: the caller's contract; the cell was leaked from a box, whose room is of the same layout.
+    let room = unsafe {
+        cell.drop_in_place();
+        Box::from_raw(cell.as_ptr().cast::<MaybeUninit<Counter<T>>>())
+    };
+    // At the end of a thread its list may be gone, and the room is freed.
+    let _ = T::free_list().try_with(|list| list.give(room));
+}
+
 /// A handle to shared memory; clones share it.
 #[derive(Clone)]
-pub(crate) struct Storage(Arc<Block>);
+pub(crate) struct Storage(Counted<Block>);
+
+thread_local! {
+    static BLOCKS: FreeList<Counter<Block>> = const { FreeList::new() };
+}
+
+impl Pooled for Block {
+    #[inline]
+    fn free_list() -> &'static LocalKey<FreeList<Counter<Self>>> {
+        &BLOCKS
+    }
+}
 
 struct Block {
     lock: RwLock<()>,
@@ -99,6 +227,7 @@ impl Storage {
     /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::try_zeroed`].
     ///
     /// The bytes may be uninitialised: the caller must write all of them before anything reads one.
+    #[inline]
     pub(crate) fn uninit(op: &str, len: usize) -> Result<Self> {
         if len <= INLINE {
             return Ok(Self::inline(len));
@@ -106,6 +235,7 @@ impl Storage {
         Self::heap(op, len, memory::take(len))
     }
 
+    #[inline]
     fn inline(len: usize) -> Self {
         Self::block(len, Data::Inline(Inline(UnsafeCell::new([0; INLINE]))))
     }
@@ -117,36 +247,43 @@ impl Storage {
         }
     }
 
+    #[inline(always)]
     fn block(len: usize, data: Data) -> Self {
-        Self(Arc::new(Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
+        Self(Counted::new(Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
     }
 
     /// Size in bytes.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.0.len
     }
 
     /// How often the storage was written to.
+    #[inline]
     pub(crate) fn version(&self) -> u32 {
         self.0.version.load(Ordering::Acquire)
     }
 
     /// Whether both are one storage.
+    #[inline]
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        self.0.is(&other.0)
     }
 
     /// An address that identifies the storage while it lives.
+    #[inline]
     pub(crate) fn id(&self) -> usize {
-        Arc::as_ptr(&self.0) as usize
+        self.0.id()
     }
 
     /// Whether this handle is the only one.
+    #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        self.0.is_unique()
     }
 
     /// The address of the first byte. Dereferencing it needs a guard or sole ownership.
+    #[inline]
     pub(crate) fn ptr(&self) -> *mut u8 {
         match &self.0.data {
             Data::Inline(inline) => inline.0.get().cast(),
@@ -157,27 +294,39 @@ impl Storage {
     }
 
     /// Locks for reading.
+    #[inline]
     pub(crate) fn read(&self, op: &str) -> Result<ReadGuard<'_>> {
         match self.0.lock.try_read() {
             Ok(guard) => Ok(ReadGuard { _guard: guard }),
-            Err(_) => wait(op, "reading", || self.0.lock.try_read().map_err(drop_guard))
-                .map(|guard| ReadGuard { _guard: guard }),
+            Err(_) => self.wait_to_read(op),
         }
     }
 
+    #[cold]
+    fn wait_to_read(&self, op: &str) -> Result<ReadGuard<'_>> {
+        wait(op, "reading", || self.0.lock.try_read().map_err(drop_guard))
+            .map(|guard| ReadGuard { _guard: guard })
+    }
+
     /// Locks for writing.
+    #[inline]
     pub(crate) fn write(&self, op: &str) -> Result<WriteGuard<'_>> {
         let guard = match self.0.lock.try_write() {
             Ok(guard) => guard,
-            Err(_) => wait(op, "writing", || self.0.lock.try_write().map_err(drop_guard))?,
+            Err(_) => self.wait_to_write(op)?,
         };
         Ok(WriteGuard { block: &self.0, _guard: guard })
+    }
+
+    #[cold]
+    fn wait_to_write(&self, op: &str) -> Result<RwLockWriteGuard<'_, ()>> {
+        wait(op, "writing", || self.0.lock.try_write().map_err(drop_guard))
     }
 
     /// All bytes of a storage made by [`Storage::try_zeroed`] that nobody else holds yet.
     pub(crate) fn bytes_mut(&mut self) -> Option<&mut [u8]> {
         // First, because it ends every borrow of the block that an address was taken from.
-        Arc::get_mut(&mut self.0)?;
+        self.0.get_mut()?;
         // SAFETY: this is the only handle, borrowed exclusively, and the bytes are initialised.
         Some(unsafe { std::slice::from_raw_parts_mut(self.ptr(), self.len()) })
     }

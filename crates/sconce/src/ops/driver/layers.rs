@@ -12,9 +12,9 @@ pub(crate) fn wide(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
-/// The tensor in row-major order and in the given compute dtype, without history.
+/// The tensor in row-major order and in the given compute dtype, to be read.
 fn dense(t: &Tensor, dtype: DType) -> Result<Tensor> {
-    t.detach().to(dtype)?.contiguous()
+    if t.dtype() == dtype && t.is_contiguous() { Ok(t.clone()) } else { t.detach().to(dtype)?.contiguous() }
 }
 
 fn dense_option(t: Option<&Tensor>, dtype: DType) -> Result<Option<Tensor>> {

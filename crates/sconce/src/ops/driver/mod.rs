@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 mod build;
+mod flat;
 pub(crate) mod layers;
 mod matmul;
+pub(crate) mod optim;
 mod reduce;
 
 pub(crate) use build::{build, build_bytes, cat, with_bytes};
@@ -32,6 +34,7 @@ pub(crate) enum Kind {
 }
 
 /// The compute type of a dtype, or an error that names the op if it is only stored.
+#[inline]
 pub(crate) fn kind(op: &str, dtype: DType) -> Result<Kind> {
     match elem(op, dtype)? {
         Elem::F64 => Ok(Kind::F64),
@@ -40,6 +43,7 @@ pub(crate) fn kind(op: &str, dtype: DType) -> Result<Kind> {
     }
 }
 
+#[inline]
 pub(crate) fn elem(op: &str, dtype: DType) -> Result<Elem> {
     dtype.elem().ok_or_else(|| Error::dtype(format!("{op}: not implemented for {dtype}")))
 }
@@ -139,7 +143,7 @@ pub(crate) fn map<T: Compute, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> T + Sync + Copy,
 ) -> Result<Tensor> {
-    if let Some(out) = map_flat(op, shape, dtype, inputs, f) {
+    if let Some(out) = flat::map(op, shape, dtype, &inputs, f) {
         return out;
     }
     let out = Fresh::new(op, shape, dtype)?;
@@ -156,45 +160,6 @@ pub(crate) fn map<T: Compute, const N: usize>(
     Ok(out.tensor())
 }
 
-/// [`map`] where every input is row-major and of the output's shape, or a single element: nearly all calls, and the
-/// ones whose cost is not that of the kernel. `None` where it is not so.
-#[inline]
-fn map_flat<T: Compute, const N: usize>(
-    op: &str,
-    shape: &[usize],
-    dtype: DType,
-    inputs: [&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
-) -> Option<Result<Tensor>> {
-    let like = *inputs.iter().find(|t| t.shape() == shape)?;
-    let n = like.numel();
-    let mut srcs = [Src { ptr: std::ptr::null(), elem: Elem::U8, strides: &[1] }; N];
-    for (slot, t) in srcs.iter_mut().zip(inputs) {
-        slot.ptr = address(t);
-        slot.elem = t.dtype().elem()?;
-        if t.numel() == 1 && n != 1 {
-            slot.strides = &[0];
-        } else if !t.is_contiguous() || (t.shape() != shape && n != 1) {
-            return None;
-        }
-    }
-    let bytes = n * dtype.size();
-    let elem = dtype.elem()?;
-    let storage = match Storage::uninit(op, bytes) {
-        Ok(storage) => storage,
-        Err(error) => return Some(Err(error)),
-    };
-    let dst = Dst { ptr: storage.ptr(), elem, strides: &[1] };
-    let _locks = match lock(op, &inputs, None) {
-        Ok(locks) => locks,
-        Err(error) => return Some(Err(error)),
-    };
-    // SAFETY: the inputs are locked for reading; each has `n` consecutive elements or one that repeats; the output is
-    // new and holds `n` elements.
-    unsafe { sconce_kernels::map::<T, N>(&[n], dst, srcs, f) };
-    Some(Ok(Tensor::row_major(storage, like, dtype)))
-}
-
 /// Computes `f` of broadcast inputs into existing memory, which may be that of an input.
 pub(crate) fn map_into<T: Compute, const N: usize>(
     op: &str,
@@ -202,6 +167,9 @@ pub(crate) fn map_into<T: Compute, const N: usize>(
     inputs: [&Tensor; N],
     f: impl Fn([T; N]) -> T + Sync + Copy,
 ) -> Result<()> {
+    if let Some(done) = flat::map_into(op, out, &inputs, f) {
+        return done;
+    }
     let mut copies: [Option<Tensor>; N] = [const { None }; N];
     for (slot, t) in copies.iter_mut().zip(inputs) {
         *slot = clear_of(op, t, out)?;
