@@ -65,6 +65,22 @@ impl Call {
         }
     }
 
+    /// Tensors: a list, or one in its place.
+    pub(crate) fn tensors(&self, name: &str) -> Result<Vec<Tensor>, Stop> {
+        let value = self.value(name);
+        let items = match value.items() {
+            // `f([x, y])` where `f(x, y)` is meant too.
+            Some([inner @ (Value::List(_) | Value::Tuple(_))]) => inner.items().unwrap_or_default(),
+            Some(items) => items,
+            None => std::slice::from_ref(value),
+        };
+        let tensor = |item: &Val| match item {
+            Value::Tensor(t) => Ok(t.clone()),
+            other => unsupported(format!("{name} has {}, not a tensor", other.kind())),
+        };
+        items.iter().map(tensor).collect()
+    }
+
     /// A number.
     pub(crate) fn scalar(&self, name: &str) -> Result<Scalar, Stop> {
         Ok(match self.number(name)? {
@@ -108,6 +124,12 @@ impl From<&Tensor> for Val {
 impl From<(Tensor, Tensor)> for Val {
     fn from((a, b): (Tensor, Tensor)) -> Self {
         Self::Tuple(vec![a.into(), b.into()])
+    }
+}
+
+impl From<(Tensor, Tensor, Tensor)> for Val {
+    fn from((a, b, c): (Tensor, Tensor, Tensor)) -> Self {
+        Self::Tuple(vec![a.into(), b.into(), c.into()])
     }
 }
 

@@ -8,12 +8,15 @@ mod convert;
 mod create;
 mod index;
 mod init;
+mod join;
 pub(crate) mod loss;
 mod matmul;
 mod norm;
 mod pool;
 mod random;
+mod rearrange;
 mod reduce;
+mod scan;
 mod unary;
 mod view;
 
@@ -34,12 +37,15 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     create::TABLE,
     index::TABLE,
     init::TABLE,
+    join::TABLE,
     loss::TABLE,
     matmul::TABLE,
     norm::TABLE,
     pool::TABLE,
     random::TABLE,
+    rearrange::TABLE,
     reduce::TABLE,
+    scan::TABLE,
     unary::TABLE,
     view::TABLE,
 ];

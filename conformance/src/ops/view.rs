@@ -1,12 +1,8 @@
 //! Views and other changes of shape.
 
-use sconce::Tensor;
-
 use super::rows;
-use crate::outcome::{Stop, unsupported};
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
-use crate::value::Value;
 
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
@@ -29,7 +25,6 @@ pub(super) const TABLE: &[Entry] = rows! {
         let end = a.opt("end", Call::dim)?.unwrap_or(isize::MAX);
         a.input()?.slice(a.dim("dim")?, start, end, a.size("step")?)?
     };
-    "__getitem__" => |a| item(a)?;
     "squeeze" => |a| a.input()?.squeeze(a.dims("dim")?)?;
     "unsqueeze" => |a| a.input()?.unsqueeze(a.dim("dim")?)?;
     "as_strided" => |a| {
@@ -38,39 +33,3 @@ pub(super) const TABLE: &[Entry] = rows! {
         x.as_strided(a.ints("size")?, a.ints("stride")?, offset.unwrap_or(x.storage_offset()))?
     };
 };
-
-/// `x[key]` for a key of ints, slices, `None` and `...`: a chain of selections and slices.
-fn item(a: &Call) -> Result<Tensor, Stop> {
-    let x = a.input()?;
-    let key = a.value("key");
-    let parts = if let Value::Tuple(parts) = key { parts.as_slice() } else { std::slice::from_ref(key) };
-    let taken = parts.iter().filter(|p| matches!(p, Value::Int(_) | Value::Slice(_))).count();
-    // A view of the whole, where nothing else makes one.
-    let mut out = x.expand(x.shape())?;
-    let mut dim = 0isize;
-    for part in parts {
-        match part {
-            Value::None => {
-                out = out.unsqueeze(dim)?;
-                dim += 1;
-            }
-            Value::Ellipsis => dim += x.dim().saturating_sub(taken) as isize,
-            Value::Int(i) => out = out.select(dim, *i as isize)?,
-            Value::Slice(bounds) => {
-                let [start, stop, step] = &**bounds;
-                let bound = |value: &Val, default: isize| match value {
-                    Value::None => Ok(default),
-                    Value::Int(i) => Ok(*i as isize),
-                    other => unsupported(format!("a slice bound that is {}", other.kind())),
-                };
-                let Ok(step) = usize::try_from(bound(step, 1)?) else {
-                    return unsupported("a negative step: it is unsigned here".into());
-                };
-                out = out.slice(dim, bound(start, 0)?, bound(stop, isize::MAX)?, step)?;
-                dim += 1;
-            }
-            other => return unsupported(format!("an index that is {}", other.kind())),
-        }
-    }
-    Ok(out)
-}

@@ -65,11 +65,11 @@ impl Tensor {
         let Some(dtype) = all.iter().map(|t| t.dtype()).reduce(promote_types) else {
             return Err(Error::argument("cat: no tensors"));
         };
-        let parts: Vec<&Tensor> = all.iter().copied().filter(|t| t.shape() != [0]).collect();
-        let Some(first) = parts.first() else {
-            wrap_dim("cat", dim, 1)?;
-            return Tensor::zeros([0], dtype);
-        };
+        let mut parts: Vec<&Tensor> = all.iter().copied().filter(|t| t.shape() != [0]).collect();
+        if parts.is_empty() {
+            parts = all;
+        }
+        let Some(first) = parts.first() else { return Err(Error::argument("cat: no tensors")) };
         if first.dim() == 0 {
             return Err(Error::shape("cat: tensors without dimensions; stack them"));
         }
@@ -120,14 +120,7 @@ impl Tensor {
         if parts.is_empty() {
             return Err(Error::argument("stack: no tensors"));
         }
-        // One dimension holds everything, so that vectors without elements are not left out.
-        if parts[0].numel() == 0 {
-            let mut shape = Dims::from_slice(parts[0].shape());
-            let d = wrap_dim("stack", dim, shape.len())?;
-            shape[d] = parts.len();
-            return Tensor::zeros(shape.as_slice(), parts[0].dtype());
-        }
-        Tensor::cat(&parts, dim)
+        Tensor::cat(&parts, dim).map_err(|e| e.context("stack"))
     }
 
     /// Views of parts of a dimension, each of `split_size` but for a smaller last one.

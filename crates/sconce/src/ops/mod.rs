@@ -9,6 +9,8 @@ pub(crate) mod conv;
 pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
+mod embed;
+mod forms;
 pub(crate) mod index;
 mod integer_windows;
 mod join;
@@ -25,8 +27,12 @@ pub mod registry;
 mod scan;
 pub(crate) mod softmax;
 mod special;
+mod stacks;
 pub(crate) mod unary;
 pub(crate) mod view;
+
+pub use index::{Index, Key, Reduce};
+pub use stacks::{Sections, broadcast_shapes};
 
 /// All operations with samples, by file.
 pub static OPS: &[&[registry::OpInfo]] = &[
@@ -48,6 +54,11 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     join::JOINS,
     rearrange::REARRANGEMENTS,
     scan::SCANS,
+    stacks::STACKS,
+    embed::EMBEDS,
+    index::KEYS,
+    index::PLACES,
+    index::INDEX_REDUCTIONS,
     softmax::SOFTMAXES,
     loss::LOSSES,
     conv::CONVOLUTIONS,

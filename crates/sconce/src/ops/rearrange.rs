@@ -8,7 +8,7 @@ use super::view::view;
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::layout::{Layout, wrap_dim};
 use crate::tensor::sizes::Sizes;
-use crate::tensor::{Dims, Tensor};
+use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
 #[derive(Debug)]
@@ -201,6 +201,66 @@ impl Tensor {
             .ok_or_else(|| Error::shape(format!("repeat_interleave: {repeats} repetitions are too many")))?;
         let y = self.unsqueeze(d as isize + 1)?.expand(spread.as_slice())?.reshape(merged.as_slice())?;
         if y.shares_storage(self) { y.copy() } else { Ok(y) }
+    }
+
+    /// Index i of a dimension `repeats[i]` times in a row; without a dimension, of the flattened tensor.
+    ///
+    /// A single number of repetitions holds for all.
+    ///
+    /// # Errors
+    ///
+    /// If the repetitions are no vector of int64 or int32, one is negative, or there are not as many as indices.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![1i64, 2], [2])?;
+    /// let repeats = sconce::Tensor::from_vec(vec![3i64, 1], [2])?;
+    /// assert_eq!(x.repeat_interleave_each(&repeats, Some(0))?.to_vec::<i64>()?, [1, 1, 1, 2]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn repeat_interleave_each(&self, repeats: &Tensor, dim: Option<isize>) -> Result<Tensor> {
+        const OP: &str = "repeat_interleave";
+        let Some(dim) = dim else { return self.reshape([-1])?.repeat_interleave_each(repeats, Some(0)) };
+        let x = if self.dim() == 0 { self.reshape([1])? } else { self.clone() };
+        let size = x.size(dim)?;
+        let repeats = match repeats.numel() {
+            1 => repeats.reshape([1])?.expand([size])?,
+            _ => repeats.clone(),
+        };
+        if repeats.shape() != [size] {
+            return Err(Error::shape(format!(
+                "{OP}: repetitions of shape {:?} for dimension {dim} of size {size}",
+                repeats.shape()
+            )));
+        }
+        x.index_select(dim, &repeats.repeats_to_indices()?)
+    }
+
+    /// Each position of a vector as often as its element says; PyTorch's `repeat_interleave(repeats)`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no vector of int64 or int32, or an element is negative.
+    pub fn repeats_to_indices(&self) -> Result<Tensor> {
+        const OP: &str = "repeat_interleave";
+        if self.dim() != 1 || !matches!(self.dtype(), DType::I64 | DType::I32) {
+            return Err(Error::argument(format!(
+                "{OP}: repetitions must be a vector of int64 or int32, found {} of shape {:?}",
+                self.dtype(),
+                self.shape()
+            )));
+        }
+        let counts = self.to(DType::I64)?.to_vec::<i64>()?;
+        let total = counts.iter().try_fold(0usize, |sum, &n| sum.checked_add(usize::try_from(n).ok()?));
+        let Some(total) = total.filter(|&n| n < 1 << 40) else {
+            return Err(Error::argument(format!("{OP}: repetitions must not be negative or too many")));
+        };
+        let indices = driver::build(OP, &[total], |out: &mut [i64]| {
+            let each = counts.iter().enumerate();
+            let places = each.flat_map(|(i, &n)| std::iter::repeat_n(i as i64, n as usize));
+            out.iter_mut().zip(places).for_each(|(out, i)| *out = i);
+            Ok(())
+        })?;
+        indices.to(self.dtype())
     }
 
     /// A copy of matrices with 0 above the `diagonal` (0 is the main one, positive ones lie above).

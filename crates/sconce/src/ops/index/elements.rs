@@ -166,3 +166,41 @@ pub(super) fn move_elements(
         })
     })??
 }
+
+/// A copy of the first of three tensors, in the compute type `T`, with the elements of the third combined with those at
+/// the indices that the second has for each of them. With `start` what is met begins at that value instead of its own.
+pub(super) fn combine_at<T: Element>(
+    op: &str,
+    [x, index, from]: [&Tensor; 3],
+    (around, k): (Around, usize),
+    start: Option<T>,
+    combine: impl Fn(T, T) -> T,
+) -> Result<Tensor> {
+    let (old, from) = (x.detach().to(T::DTYPE)?, from.detach().to(T::DTYPE)?.contiguous()?);
+    old.with_slice(|old: &[T]| {
+        from.with_slice(|from: &[T]| {
+            index.with_slice(|index: &[i64]| {
+                driver::build(op, x.shape(), |out: &mut [T]| {
+                    out.copy_from_slice(old);
+                    let Around { n, inner, .. } = around;
+                    let plane = (k * inner).max(1);
+                    let mut each = |f: &mut dyn FnMut(&mut T, T)| {
+                        for (o, (from, index)) in
+                            from.chunks_exact(plane).zip(index.chunks_exact(plane)).enumerate()
+                        {
+                            let out = &mut out[o * n * inner..];
+                            for (at, (&from, &index)) in from.iter().zip(index).enumerate() {
+                                f(&mut out[index as usize * inner + at % inner], from);
+                            }
+                        }
+                    };
+                    if let Some(start) = start {
+                        each(&mut |out, _| *out = start);
+                    }
+                    each(&mut |out, from| *out = combine(*out, from));
+                    Ok(())
+                })
+            })
+        })
+    })???
+}

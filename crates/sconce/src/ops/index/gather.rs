@@ -108,7 +108,7 @@ impl Op for Scatter {
 }
 
 /// What a call with one index per element comes down to: the dimension and the checked indices.
-fn per_element(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
+pub(super) fn per_element(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
     let d = wrap_dim(op, dim, x.dim())?;
     if index.numel() > 0 && x.dim().max(1) != index.dim().max(1) {
         return Err(Error::shape(format!(
@@ -122,7 +122,7 @@ fn per_element(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usiz
 }
 
 /// The leading part of `t` of the size of `index` in each dimension but `except`.
-fn leading(op: &str, t: &Tensor, index: &Tensor, except: Option<usize>) -> Result<Tensor> {
+pub(super) fn leading(op: &str, t: &Tensor, index: &Tensor, except: Option<usize>) -> Result<Tensor> {
     let mut part = t.clone();
     for d in 0..t.dim() {
         let size = index.shape().get(d).copied().unwrap_or(1);
@@ -232,7 +232,7 @@ impl Tensor {
     }
 
     /// Applies a function to the part of this tensor that an index covers; the rest stays.
-    fn with_leading(
+    pub(super) fn with_leading(
         &self,
         dim: usize,
         index: &Tensor,

@@ -3,13 +3,21 @@
 mod elements;
 mod embedding;
 mod gather;
+mod key;
 mod masks;
+mod places;
+mod reduce;
 mod slices;
 
 pub(super) use embedding::EMBEDDINGS;
 pub use embedding::{EmbeddingOptions, embedding};
 pub(super) use gather::GATHERS;
+pub(super) use key::KEYS;
+pub use key::{Index, Key};
 pub(super) use masks::MASKS;
+pub(super) use places::PLACES;
+pub(super) use reduce::INDEX_REDUCTIONS;
+pub use reduce::Reduce;
 pub(super) use slices::SLICES;
 
 use crate::tensor::{DType, Tensor};

@@ -120,7 +120,7 @@ impl Op for IndexCopy {
 }
 
 /// The vector of indices of an operation on whole slices, and its dimension.
-fn per_slice(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
+pub(super) fn per_slice(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
     let d = wrap_dim(op, dim, x.dim())?;
     if index.dim() > 1 {
         return Err(Error::shape(format!(
@@ -133,7 +133,7 @@ fn per_slice(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize,
 }
 
 /// Refuses slices that do not fit `x` with the size of `index` in one dimension, or another dtype.
-fn check_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor, from: &Tensor) -> Result<()> {
+pub(super) fn check_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor, from: &Tensor) -> Result<()> {
     let mut expected = Dims::from_slice(x.shape());
     if let Some(size) = expected.get_mut(dim) {
         *size = index.numel();
