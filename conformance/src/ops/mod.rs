@@ -11,9 +11,10 @@ mod init;
 pub(crate) mod loss;
 mod matmul;
 mod norm;
-mod pool;
+pub(crate) mod pool;
 mod random;
 mod reduce;
+pub(crate) mod spatial;
 mod unary;
 mod view;
 
@@ -40,6 +41,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     pool::TABLE,
     random::TABLE,
     reduce::TABLE,
+    spatial::TABLE,
     unary::TABLE,
     view::TABLE,
 ];
