@@ -1,9 +1,9 @@
 //! Activation functions and softmaxes.
 
-use sconce::functional::Gelu;
+use sconce::functional::{self as f, AttentionOptions, Gelu};
 
 use super::{in_place, rows};
-use sconce::Operand;
+use sconce::{Operand, Tensor};
 
 use crate::outcome::{Stop, unsupported};
 use crate::registry::{Call, Entry};
@@ -62,6 +62,40 @@ pub(crate) const OTHERS: &[Entry] = rows! {
         "tanh" => Gelu::Tanh,
         other => return unsupported(format!("approximate = {other:?}")),
     })?;
+    "nn.functional.glu" => |a| a.input()?.glu(a.dim("dim")?)?;
+    "nn.functional.softmin" => |a| {
+        let x = a.input()?;
+        let dim = a.dim("dim")?;
+        match a.opt("dtype", Call::dtype)? {
+            Some(dtype) => x.to(dtype)?.softmin(dim)?,
+            None => x.softmin(dim)?,
+        }
+    };
+    "nn.functional.rrelu" => |a| {
+        let x = a.input()?;
+        let y = x.rrelu(a.float("lower")?, a.float("upper")?, a.bool("training")?)?;
+        written(a, y)?
+    };
+    "nn.functional.dropout1d" => |a| f::dropout1d(a.input()?, a.float("p")?, a.bool("training")?)?;
+    "nn.functional.dropout2d" => |a| f::dropout2d(a.input()?, a.float("p")?, a.bool("training")?)?;
+    "nn.functional.dropout3d" => |a| f::dropout3d(a.input()?, a.float("p")?, a.bool("training")?)?;
+    "nn.functional.alpha_dropout" => |a| f::alpha_dropout(a.input()?, a.float("p")?, a.bool("training")?)?;
+    "nn.functional.feature_alpha_dropout" => |a| {
+        f::feature_alpha_dropout(a.input()?, a.float("p")?, a.bool("training")?)?
+    };
+    "nn.functional.bilinear" => |a| {
+        f::bilinear(a.tensor("input1")?, a.tensor("input2")?, a.tensor("weight")?, a.opt_tensor("bias")?)?
+    };
+    "nn.functional.scaled_dot_product_attention" => |a| {
+        let options = AttentionOptions {
+            mask: a.opt_tensor("attn_mask")?,
+            dropout_p: a.float("dropout_p")?,
+            is_causal: a.bool("is_causal")?,
+            scale: a.opt("scale", Call::float)?,
+            enable_gqa: a.bool("enable_gqa")?,
+        };
+        f::scaled_dot_product_attention(a.tensor("query")?, a.tensor("key")?, a.tensor("value")?, options)?
+    };
     "nn.functional.prelu" => |a| a.input()?.prelu(a.tensor("weight")?)?;
     "softmax" => |a| a.input()?.softmax(a.dim("dim")?)?;
     "log_softmax" => |a| a.input()?.log_softmax(a.dim("dim")?)?;
@@ -85,6 +119,15 @@ pub(crate) const OTHERS: &[Entry] = rows! {
         }
     };
 };
+
+/// The result, which the input becomes where it is asked to.
+fn written(a: &Call, y: Tensor) -> Result<Val, Stop> {
+    if a.opt("inplace", Call::bool)?.unwrap_or(false) {
+        a.input()?.copy_(&y)?;
+        return Ok(a.input()?.into());
+    }
+    Ok(y.into())
+}
 
 fn bound<'a>(a: &'a Call, name: &str) -> Result<Option<Operand<'a>>, Stop> {
     if matches!(a.value(name), Value::None) { Ok(None) } else { a.operand(name).map(Some) }

@@ -1,8 +1,7 @@
 //! Convolutions.
 
-use sconce::functional::{
-    Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, conv_transpose2d, conv1d, conv2d,
-};
+use sconce::Tensor;
+use sconce::functional::{self as f, ConvOptions, ConvTransposeOptions};
 
 use super::rows;
 use crate::outcome::Stop;
@@ -12,38 +11,38 @@ use crate::value::Value;
 
 /// The table.
 pub(crate) const TABLE: &[Entry] = rows! {
-    "nn.functional.conv1d" => |a| {
-        let [stride] = a.sizes_of("stride")?;
-        let [padding] = padding(a)?;
-        let [dilation] = a.sizes_of("dilation")?;
-        let options = Conv1dOptions { stride, padding, dilation, groups: a.size("groups")? };
-        conv1d(a.input()?, a.tensor("weight")?, a.opt_tensor("bias")?, options)?
-    };
-    "nn.functional.conv2d" => |a| {
-        let options = Conv2dOptions {
-            stride: a.sizes_of("stride")?,
-            padding: padding(a)?,
-            dilation: a.sizes_of("dilation")?,
-            groups: a.size("groups")?,
-        };
-        conv2d(a.input()?, a.tensor("weight")?, a.opt_tensor("bias")?, options)?
-    };
-    "nn.functional.conv_transpose2d" => |a| {
-        let options = ConvTranspose2dOptions {
-            stride: a.sizes_of("stride")?,
-            padding: a.sizes_of("padding")?,
-            output_padding: a.sizes_of("output_padding")?,
-            dilation: a.sizes_of("dilation")?,
-            groups: a.size("groups")?,
-        };
-        conv_transpose2d(a.input()?, a.tensor("weight")?, a.opt_tensor("bias")?, options)?
-    };
+    "nn.functional.conv1d" => |a| convolution(a, f::conv1d)?;
+    "nn.functional.conv2d" => |a| convolution(a, f::conv2d)?;
+    "nn.functional.conv3d" => |a| convolution(a, f::conv3d)?;
+    "nn.functional.conv_transpose1d" => |a| transposed(a, f::conv_transpose1d)?;
+    "nn.functional.conv_transpose2d" => |a| transposed(a, f::conv_transpose2d)?;
+    "nn.functional.conv_transpose3d" => |a| transposed(a, f::conv_transpose3d)?;
 };
 
-/// The padding; `"valid"` is none.
-fn padding<const N: usize>(a: &Call) -> Result<[usize; N], Stop> {
-    match a.value("padding") {
-        Value::Str(p) if p == "valid" => Ok([0; N]),
-        _ => a.sizes_of("padding"),
-    }
+type Function<O> = fn(&Tensor, &Tensor, Option<&Tensor>, O) -> sconce::Result<Tensor>;
+
+fn convolution<const N: usize>(a: &Call, f: Function<ConvOptions<N>>) -> Result<Tensor, Stop> {
+    let (x, weight, dilation) = (a.input()?, a.tensor("weight")?, a.sizes_of("dilation")?);
+    let stride = a.sizes_of("stride")?;
+    let (x, padding) = match a.value("padding") {
+        Value::Str(p) if p == "valid" => (x.clone(), [0; N]),
+        Value::Str(p) if p == "same" && weight.dim() == N + 2 && stride == [1; N] => {
+            let kernel: [usize; N] = std::array::from_fn(|i| weight.shape()[i + 2]);
+            (f::pad_same(x, kernel, dilation)?, [0; N])
+        }
+        _ => (x.clone(), a.sizes_of("padding")?),
+    };
+    let options = ConvOptions { stride, padding, dilation, groups: a.size("groups")? };
+    Ok(f(&x, weight, a.opt_tensor("bias")?, options)?)
+}
+
+fn transposed<const N: usize>(a: &Call, f: Function<ConvTransposeOptions<N>>) -> Result<Tensor, Stop> {
+    let options = ConvTransposeOptions {
+        stride: a.sizes_of("stride")?,
+        padding: a.sizes_of("padding")?,
+        output_padding: a.sizes_of("output_padding")?,
+        dilation: a.sizes_of("dilation")?,
+        groups: a.size("groups")?,
+    };
+    Ok(f(a.input()?, a.tensor("weight")?, a.opt_tensor("bias")?, options)?)
 }

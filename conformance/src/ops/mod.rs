@@ -12,11 +12,12 @@ mod join;
 pub(crate) mod loss;
 mod matmul;
 mod norm;
-mod pool;
+pub(crate) mod pool;
 mod random;
 mod rearrange;
 mod reduce;
 mod scan;
+pub(crate) mod spatial;
 mod unary;
 mod view;
 
@@ -46,6 +47,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     rearrange::TABLE,
     reduce::TABLE,
     scan::TABLE,
+    spatial::TABLE,
     unary::TABLE,
     view::TABLE,
 ];

@@ -8,10 +8,11 @@ use super::integer_windows::{Windows, convolve, convolve_transposed, is_integer,
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
-use crate::tensor::{Dims, Tensor};
+use crate::tensor::dtype::Category;
+use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
-/// How a convolution moves over its input; each pair is rows, columns.
+/// How a convolution in `N` dimensions moves over its input; the last number is that of the last dimension.
 ///
 /// ```
 /// use sconce::functional::Conv2dOptions;
@@ -19,43 +20,57 @@ use crate::{Error, Result};
 /// assert_eq!(options.stride, [1, 1]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv2dOptions {
+pub struct ConvOptions<const N: usize> {
     /// The step of the kernel, 1 by default.
-    pub stride: [usize; 2],
+    pub stride: [usize; N],
     /// Zeros on each side, none by default.
-    pub padding: [usize; 2],
+    pub padding: [usize; N],
     /// The distance between the kernel's elements, 1 by default.
-    pub dilation: [usize; 2],
+    pub dilation: [usize; N],
     /// Groups of channels that are convolved apart, 1 by default.
     pub groups: usize,
 }
 
-impl Default for Conv2dOptions {
+impl<const N: usize> Default for ConvOptions<N> {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1 }
+        Self { stride: [1; N], padding: [0; N], dilation: [1; N], groups: 1 }
     }
 }
 
-/// How a transposed convolution moves over its output; each pair is rows, columns.
+/// How a convolution in one dimension moves over its input.
+pub type Conv1dOptions = ConvOptions<1>;
+/// How a convolution in two dimensions moves over its input: rows, columns.
+pub type Conv2dOptions = ConvOptions<2>;
+/// How a convolution in three dimensions moves over its input: planes, rows, columns.
+pub type Conv3dOptions = ConvOptions<3>;
+
+/// How a transposed convolution in `N` dimensions moves over its output; the last number is that of the last dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvTranspose2dOptions {
+pub struct ConvTransposeOptions<const N: usize> {
     /// The step of the kernel, 1 by default.
-    pub stride: [usize; 2],
+    pub stride: [usize; N],
     /// What is cut off on each side, nothing by default.
-    pub padding: [usize; 2],
+    pub padding: [usize; N],
     /// What is added at the end of each dimension, nothing by default.
-    pub output_padding: [usize; 2],
+    pub output_padding: [usize; N],
     /// The distance between the kernel's elements, 1 by default.
-    pub dilation: [usize; 2],
+    pub dilation: [usize; N],
     /// Groups of channels that are convolved apart, 1 by default.
     pub groups: usize,
 }
 
-impl Default for ConvTranspose2dOptions {
+impl<const N: usize> Default for ConvTransposeOptions<N> {
     fn default() -> Self {
-        Self { stride: [1, 1], padding: [0, 0], output_padding: [0, 0], dilation: [1, 1], groups: 1 }
+        Self { stride: [1; N], padding: [0; N], output_padding: [0; N], dilation: [1; N], groups: 1 }
     }
 }
+
+/// How a transposed convolution in one dimension moves over its output.
+pub type ConvTranspose1dOptions = ConvTransposeOptions<1>;
+/// How a transposed convolution in two dimensions moves over its output: rows, columns.
+pub type ConvTranspose2dOptions = ConvTransposeOptions<2>;
+/// How a transposed convolution in three dimensions moves over its output: planes, rows, columns.
+pub type ConvTranspose3dOptions = ConvTransposeOptions<3>;
 
 /// The convolution of an input with a weight, and a bias if there is a third input.
 #[derive(Debug)]
@@ -206,6 +221,17 @@ fn check(
     Ok(())
 }
 
+type Inputs = (Tensor, Tensor, Option<Tensor>);
+
+/// Integers of one dtype as doubles, which hold the sums that layers of integers make.
+fn in_doubles(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Option<Result<Inputs>> {
+    let dtype = input.dtype();
+    let agree = weight.dtype() == dtype && bias.is_none_or(|b| b.dtype() == dtype);
+    let wide = |t: &Tensor| t.to(DType::F64);
+    (dtype.category() == Category::Integer && agree)
+        .then(|| Ok((wide(input)?, wide(weight)?, bias.map(wide).transpose()?)))
+}
+
 fn misfit(op: &str, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>, groups: usize) -> Error {
     Error::shape(format!(
         "{op}: input {:?}, weight {:?} and bias {:?} do not fit each other with groups {groups}",
@@ -255,6 +281,10 @@ pub fn conv2d(
 ) -> Result<Tensor> {
     const OP: &str = "conv2d";
     let Conv2dOptions { stride, padding, dilation, groups } = options;
+    if let Some(exact) = in_doubles(input, weight, bias) {
+        let (x, w, b) = exact?;
+        return conv2d(&x, &w, b.as_ref(), options)?.to(input.dtype());
+    }
     check(OP, input, weight, bias, [stride, dilation], groups)?;
     batched(input, 4, |x| {
         let (s, w) = (x.shape(), weight.shape());
@@ -321,6 +351,10 @@ pub fn conv_transpose2d(
 ) -> Result<Tensor> {
     const OP: &str = "conv_transpose2d";
     let ConvTranspose2dOptions { stride, padding, output_padding, dilation, groups } = options;
+    if let Some(exact) = in_doubles(input, weight, bias) {
+        let (x, w, b) = exact?;
+        return conv_transpose2d(&x, &w, b.as_ref(), options)?.to(input.dtype());
+    }
     check(OP, input, weight, bias, [stride, dilation], groups)?;
     if (0..2).any(|i| output_padding[i] >= stride[i] && output_padding[i] >= dilation[i]) {
         return Err(Error::argument(format!(
@@ -401,62 +435,6 @@ fn uncut(geometry: Conv2d, given: (usize, usize), x: &Tensor, weight: &Tensor) -
     Ok(y)
 }
 
-/// How a convolution in one dimension moves over its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv1dOptions {
-    /// The step of the kernel, 1 by default.
-    pub stride: usize,
-    /// Zeros on each side, none by default.
-    pub padding: usize,
-    /// The distance between the kernel's elements, 1 by default.
-    pub dilation: usize,
-    /// Groups of channels that are convolved apart, 1 by default.
-    pub groups: usize,
-}
-
-impl Default for Conv1dOptions {
-    fn default() -> Self {
-        Self { stride: 1, padding: 0, dilation: 1, groups: 1 }
-    }
-}
-
-/// The convolution of `[N, C, L]` or `[C, L]` with a weight `[out, C / groups, l]`.
-///
-/// # Errors
-///
-/// As [`conv2d`].
-///
-/// ```
-/// use sconce::{Tensor, functional::conv1d};
-/// let x = Tensor::from_vec(vec![1.0f32, 2.0, 4.0], [1, 1, 3])?;
-/// let weight = Tensor::from_vec(vec![-1.0f32, 1.0], [1, 1, 2])?;
-/// assert_eq!(conv1d(&x, &weight, None, Default::default())?.to_vec::<f32>()?, [1.0, 2.0]);
-/// # Ok::<(), sconce::Error>(())
-/// ```
-pub fn conv1d(
-    input: &Tensor,
-    weight: &Tensor,
-    bias: Option<&Tensor>,
-    options: Conv1dOptions,
-) -> Result<Tensor> {
-    if !matches!(input.dim(), 2 | 3) || weight.dim() != 3 {
-        return Err(Error::shape(format!(
-            "conv1d: needs an input [N, C, L] or [C, L] and a weight of 3 dimensions, found {:?} and {:?}",
-            input.shape(),
-            weight.shape()
-        )));
-    }
-    let wide = Conv2dOptions {
-        stride: [1, options.stride],
-        padding: [0, options.padding],
-        dilation: [1, options.dilation],
-        groups: options.groups,
-    };
-    conv2d(&input.unsqueeze(-2)?, &weight.unsqueeze(-2)?, bias, wide)
-        .map_err(|e| e.context("conv1d"))?
-        .squeeze(-2)
-}
-
 const D: (f64, f64) = (-1.0, 1.0);
 
 /// For the generic tests.
@@ -503,15 +481,6 @@ pub(crate) static CONVOLUTIONS: &[OpInfo] = &[
                     conv_transpose2d(&x[0], &x[1], None, options)
                 }),
             ]
-        },
-    },
-    OpInfo {
-        name: "conv1d",
-        samples: || {
-            vec![Sample::new(&[(&[2, 2, 5], D), (&[3, 2, 2], D), (&[3], D)], |x| {
-                let options = Conv1dOptions { stride: 2, padding: 1, ..Default::default() };
-                conv1d(&x[0], &x[1], Some(&x[2]), options)
-            })]
         },
     },
 ];

@@ -21,6 +21,8 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
+    /// Their sum over the size of the first dimension: the mean of samples; PyTorch has it for `kl_div`.
+    BatchMean,
 }
 
 impl Reduction {
@@ -30,6 +32,7 @@ impl Reduction {
             Self::None => Ok(losses.clone()),
             Self::Mean => losses.mean(()),
             Self::Sum => losses.sum(()),
+            Self::BatchMean => losses.sum(())?.div(losses.shape().first().map_or(1.0, |&n| n as f64)),
         }
     }
 }
@@ -257,6 +260,7 @@ fn of_probabilities(input: &Tensor, target: &Tensor, options: CrossEntropyOption
         Reduction::None => products.sum(dim)?.neg(),
         Reduction::Sum => products.sum(())?.neg(),
         Reduction::Mean => products.sum(())?.div(-(count as f64)),
+        Reduction::BatchMean => products.sum(())?.div(-(input.shape()[0] as f64)),
     }
 }
 

@@ -17,6 +17,7 @@ mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
+pub(crate) mod nn;
 pub(crate) mod norm;
 mod operators;
 pub(crate) mod pool;
@@ -64,4 +65,17 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     conv::CONVOLUTIONS,
     pool::POOLS,
     norm::NORMALISATIONS,
+    nn::attention::ATTENTION,
+    nn::bag::BAGS,
+    nn::conv::CONVOLUTIONS,
+    nn::ctc::CTC,
+    nn::distance::DISTANCES,
+    nn::dropout::DROPOUTS,
+    nn::grid::GRIDS,
+    nn::margin::MARGINS,
+    nn::norm::NORMS,
+    nn::pad::PADS,
+    nn::pool::POOLS,
+    nn::resize::RESIZES,
+    nn::shuffle::SHUFFLES,
 ];

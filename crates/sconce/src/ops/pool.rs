@@ -5,16 +5,16 @@ use std::sync::{Arc, OnceLock};
 use sconce_kernels::{Divisor, Pool2d};
 use smallvec::smallvec;
 
-use super::conv::batched;
 use super::driver::layers;
 use super::integer_windows::{Count, Windows, average, greatest, is_integer, only_int64};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::tensor::dtype::Category;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
-/// The windows of a pooling; each pair is rows, columns.
+/// The windows of a pooling in `N` dimensions; the last number is that of the last dimension.
 ///
 /// ```
 /// use sconce::functional::MaxPool2dOptions;
@@ -22,35 +22,42 @@ use crate::{Error, Result};
 /// assert_eq!(windows.stride, [2, 2]);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxPool2dOptions {
+pub struct MaxPoolOptions<const N: usize> {
     /// The size of a window.
-    pub kernel_size: [usize; 2],
+    pub kernel_size: [usize; N],
     /// The step from one window to the next, its size by default.
-    pub stride: [usize; 2],
+    pub stride: [usize; N],
     /// How far windows may reach over each edge, at most half their size; not by default.
-    pub padding: [usize; 2],
+    pub padding: [usize; N],
     /// The distance between a window's elements, 1 by default.
-    pub dilation: [usize; 2],
+    pub dilation: [usize; N],
     /// Whether a last window may run over the edge; not by default.
     pub ceil_mode: bool,
 }
 
-impl MaxPool2dOptions {
+impl<const N: usize> MaxPoolOptions<N> {
     /// Adjacent windows of a size.
-    pub fn new(kernel_size: [usize; 2]) -> Self {
-        Self { kernel_size, stride: kernel_size, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
+    pub fn new(kernel_size: [usize; N]) -> Self {
+        Self { kernel_size, stride: kernel_size, padding: [0; N], dilation: [1; N], ceil_mode: false }
     }
 }
 
-/// The windows of [`avg_pool2d`]; each pair is rows, columns.
+/// The windows of [`max_pool1d`](crate::functional::max_pool1d).
+pub type MaxPool1dOptions = MaxPoolOptions<1>;
+/// The windows of [`max_pool2d`]: rows, columns.
+pub type MaxPool2dOptions = MaxPoolOptions<2>;
+/// The windows of [`max_pool3d`](crate::functional::max_pool3d): planes, rows, columns.
+pub type MaxPool3dOptions = MaxPoolOptions<3>;
+
+/// The windows of an averaging in `N` dimensions; the last number is that of the last dimension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AvgPool2dOptions {
+pub struct AvgPoolOptions<const N: usize> {
     /// The size of a window.
-    pub kernel_size: [usize; 2],
+    pub kernel_size: [usize; N],
     /// The step from one window to the next, its size by default.
-    pub stride: [usize; 2],
+    pub stride: [usize; N],
     /// How far windows may reach over each edge, at most half their size; not by default.
-    pub padding: [usize; 2],
+    pub padding: [usize; N],
     /// Whether a last window may run over the edge; not by default.
     pub ceil_mode: bool,
     /// Whether zeros of the padding count in the average, as they do by default.
@@ -59,19 +66,26 @@ pub struct AvgPool2dOptions {
     pub divisor_override: Option<i64>,
 }
 
-impl AvgPool2dOptions {
+impl<const N: usize> AvgPoolOptions<N> {
     /// Adjacent windows of a size.
-    pub fn new(kernel_size: [usize; 2]) -> Self {
+    pub fn new(kernel_size: [usize; N]) -> Self {
         Self {
             kernel_size,
             stride: kernel_size,
-            padding: [0, 0],
+            padding: [0; N],
             ceil_mode: false,
             count_include_pad: true,
             divisor_override: None,
         }
     }
 }
+
+/// The windows of [`avg_pool1d`](crate::functional::avg_pool1d).
+pub type AvgPool1dOptions = AvgPoolOptions<1>;
+/// The windows of [`avg_pool2d`]: rows, columns.
+pub type AvgPool2dOptions = AvgPoolOptions<2>;
+/// The windows of [`avg_pool3d`](crate::functional::avg_pool3d): planes, rows, columns.
+pub type AvgPool3dOptions = AvgPoolOptions<3>;
 
 /// The sizes of a pooling of `[…, H, W]`, and the shape of its result.
 fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, Dims)> {
@@ -218,6 +232,10 @@ pub fn max_pool2d(input: &Tensor, options: MaxPool2dOptions) -> Result<Tensor> {
 ///
 /// As [`max_pool2d`].
 pub fn max_pool2d_with_indices(input: &Tensor, options: MaxPool2dOptions) -> Result<(Tensor, Tensor)> {
+    if input.dtype().category() == Category::Integer {
+        let (values, indices) = max_pool2d_with_indices(&input.to(DType::F64)?, options)?;
+        return Ok((values.to(input.dtype())?, indices));
+    }
     let (pool, shape) = geometry("max_pool2d", input, options)?;
     if is_integer("max_pool2d", input)? {
         return greatest(input, &windows(&pool));
@@ -297,188 +315,6 @@ pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
     )
 }
 
-/// The averages of as many nearly equal windows as the output is to have rows and columns.
-///
-/// # Errors
-///
-/// If the input is not `[N, C, H, W]` or `[C, H, W]`, or not of a floating point dtype.
-///
-/// ```
-/// use sconce::{DType, Tensor, functional::adaptive_avg_pool2d};
-/// let x = Tensor::ones([2, 3, 7, 5], DType::F32)?;
-/// assert_eq!(adaptive_avg_pool2d(&x, [1, 1])?.shape(), [2, 3, 1, 1]);
-/// assert_eq!(adaptive_avg_pool2d(&x, [3, 2])?.to_vec::<f32>()?, [1.0; 36]);
-/// # Ok::<(), sconce::Error>(())
-/// ```
-pub fn adaptive_avg_pool2d(input: &Tensor, output_size: [usize; 2]) -> Result<Tensor> {
-    const OP: &str = "adaptive_avg_pool2d";
-    let dtype = float_dtype(OP, input)?;
-    let rank = input.dim();
-    if !matches!(rank, 3 | 4) || input.shape()[rank - 3..].contains(&0) {
-        return Err(Error::shape(format!(
-            "{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}",
-            input.shape()
-        )));
-    }
-    let (h, w) = (input.shape()[rank - 2], input.shape()[rank - 1]);
-    let [oh, ow] = output_size;
-    if oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0 {
-        return avg_pool2d(input, AvgPool2dOptions::new([h / oh, w / ow]));
-    }
-    // Windows differ in size: each is a row of weights.
-    let wide = layers::wide(dtype);
-    let rows = averages(h, oh)?.to(wide)?;
-    let columns = averages(w, ow)?.to(wide)?;
-    rows.matmul(&input.to(wide)?)?.matmul(&columns.t()?)?.to(dtype)
-}
-
-/// A matrix `[windows, len]` whose rows average the windows of an adaptive pooling.
-fn averages(len: usize, windows: usize) -> Result<Tensor> {
-    let mut weights = vec![0f64; crate::tensor::layout::checked_numel(&[windows, len])?];
-    for (i, row) in weights.chunks_exact_mut(len.max(1)).enumerate() {
-        let (start, end) = (i * len / windows, ((i + 1) * len).div_ceil(windows));
-        row[start..end].fill(1.0 / (end - start) as f64);
-    }
-    Tensor::from_vec(weights, [windows, len])
-}
-
-/// The greatest element of each window of `[N, C, L]` or `[C, L]`, with its index; see [`max_pool2d_with_indices`].
-///
-/// # Errors
-///
-/// As [`max_pool2d`].
-pub fn max_pool1d_with_indices(
-    input: &Tensor,
-    kernel_size: usize,
-    stride: usize,
-    padding: usize,
-    dilation: usize,
-    ceil_mode: bool,
-) -> Result<(Tensor, Tensor)> {
-    float_dtype("max_pool1d", input)?;
-    let windows = MaxPool2dOptions {
-        kernel_size: [1, kernel_size],
-        stride: [1, stride],
-        padding: [0, padding],
-        dilation: [1, dilation],
-        ceil_mode,
-    };
-    let (values, indices) = max_pool2d_with_indices(&plane("max_pool1d", input)?, windows)
-        .map_err(|e| e.context("max_pool1d"))?;
-    Ok((values.squeeze(-2)?, indices.squeeze(-2)?))
-}
-
-/// The greatest element of each window of `[N, C, L]` or `[C, L]`.
-///
-/// # Errors
-///
-/// As [`max_pool2d`].
-pub fn max_pool1d(
-    input: &Tensor,
-    kernel_size: usize,
-    stride: usize,
-    padding: usize,
-    dilation: usize,
-    ceil_mode: bool,
-) -> Result<Tensor> {
-    Ok(max_pool1d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)?.0)
-}
-
-/// The average of each window of `[N, C, L]` or `[C, L]`.
-///
-/// # Errors
-///
-/// As [`avg_pool2d`].
-pub fn avg_pool1d(
-    input: &Tensor,
-    kernel_size: usize,
-    stride: usize,
-    padding: usize,
-    ceil_mode: bool,
-    count_include_pad: bool,
-) -> Result<Tensor> {
-    let windows = AvgPool2dOptions {
-        kernel_size: [1, kernel_size],
-        stride: [1, stride],
-        padding: [0, padding],
-        ceil_mode,
-        count_include_pad,
-        divisor_override: None,
-    };
-    avg_pool2d(&plane("avg_pool1d", input)?, windows).map_err(|e| e.context("avg_pool1d"))?.squeeze(-2)
-}
-
-/// The averages of as many nearly equal windows of `[N, C, L]` or `[C, L]` as the output is to have elements.
-///
-/// # Errors
-///
-/// As [`adaptive_avg_pool2d`].
-pub fn adaptive_avg_pool1d(input: &Tensor, output_size: usize) -> Result<Tensor> {
-    let y = adaptive_avg_pool2d(&plane("adaptive_avg_pool1d", input)?, [1, output_size]);
-    y.map_err(|e| e.context("adaptive_avg_pool1d"))?.squeeze(-2)
-}
-
-/// A line of elements seen as a plane of one row.
-fn plane(op: &str, x: &Tensor) -> Result<Tensor> {
-    if !matches!(x.dim(), 2 | 3) {
-        return Err(Error::shape(format!("{op}: needs [N, C, L] or [C, L], found shape {:?}", x.shape())));
-    }
-    x.unsqueeze(-2)
-}
-
-/// The greatest elements of as many nearly equal windows as the output is to have rows and columns, with their indices.
-///
-/// # Errors
-///
-/// As [`adaptive_avg_pool2d`].
-pub fn adaptive_max_pool2d_with_indices(input: &Tensor, output_size: [usize; 2]) -> Result<(Tensor, Tensor)> {
-    const OP: &str = "adaptive_max_pool2d";
-    float_dtype(OP, input)?;
-    let rank = input.dim();
-    if !matches!(rank, 3 | 4) || input.shape()[rank - 3..].contains(&0) {
-        return Err(Error::shape(format!(
-            "{OP}: needs [N, C, H, W] or [C, H, W], found shape {:?}",
-            input.shape()
-        )));
-    }
-    let indices = crate::no_grad(|| greatest_of_windows(input, output_size))?;
-    let values = batched(input, 4, |x| {
-        let flat = indices.reshape([x.shape()[0], x.shape()[1], output_size[0] * output_size[1]])?;
-        let mut shape = Dims::from_slice(&x.shape()[..2]);
-        shape.extend_from_slice(&output_size);
-        x.flatten(-2, -1)?.gather(-1, &flat)?.reshape(shape.as_slice())
-    })?;
-    Ok((values, indices))
-}
-
-fn greatest_of_windows(input: &Tensor, [oh, ow]: [usize; 2]) -> Result<Tensor> {
-    let rank = input.dim();
-    let (h, w) = (input.shape()[rank - 2], input.shape()[rank - 1]);
-    let mut shape = Dims::from_slice(&input.shape()[..rank - 2]);
-    shape.extend_from_slice(&[oh, ow]);
-    let values = input.detach().to(DType::F64)?.contiguous()?;
-    values.with_slice(|x: &[f64]| {
-        super::driver::build("adaptive_max_pool2d", &shape, |out: &mut [i64]| {
-            let windows = |len: usize, n: usize, i: usize| (i * len / n, ((i + 1) * len).div_ceil(n));
-            for (at, out) in out.iter_mut().enumerate() {
-                let plane = &x[at / (oh * ow) * h * w..][..h * w];
-                let (rows, columns) = (windows(h, oh, at / ow % oh), windows(w, ow, at % ow));
-                let mut best = rows.0 * w + columns.0;
-                for r in rows.0..rows.1 {
-                    for c in columns.0..columns.1 {
-                        let i = r * w + c;
-                        if plane[i] > plane[best] || plane[i].is_nan() && !plane[best].is_nan() {
-                            best = i;
-                        }
-                    }
-                }
-                *out = best as i64;
-            }
-            Ok(())
-        })
-    })?
-}
-
 const D: (f64, f64) = (-2.0, 2.0);
 
 /// For the generic tests.
@@ -502,10 +338,6 @@ pub(crate) static POOLS: &[OpInfo] = &[
         },
     },
     OpInfo {
-        name: "max_pool1d",
-        samples: || vec![Sample::new(&[(&[2, 3, 7], D)], |x| max_pool1d(&x[0], 3, 2, 1, 1, false))],
-    },
-    OpInfo {
         name: "avg_pool2d",
         samples: || {
             vec![
@@ -521,25 +353,6 @@ pub(crate) static POOLS: &[OpInfo] = &[
                     avg_pool2d(&x[0], options)
                 }),
             ]
-        },
-    },
-    OpInfo {
-        name: "avg_pool1d",
-        samples: || vec![Sample::new(&[(&[2, 3, 7], D)], |x| avg_pool1d(&x[0], 3, 2, 1, true, true))],
-    },
-    OpInfo {
-        name: "adaptive_avg_pool2d",
-        samples: || {
-            vec![
-                Sample::new(&[(&[2, 3, 4, 6], D)], |x| adaptive_avg_pool2d(&x[0], [2, 3])),
-                Sample::new(&[(&[2, 5, 7], D)], |x| adaptive_avg_pool2d(&x[0], [3, 2])),
-            ]
-        },
-    },
-    OpInfo {
-        name: "adaptive_max_pool2d",
-        samples: || {
-            vec![Sample::new(&[(&[2, 5, 7], D)], |x| Ok(adaptive_max_pool2d_with_indices(&x[0], [3, 2])?.0))]
         },
     },
 ];
