@@ -7,6 +7,8 @@ use std::path::Path;
 use super::archive::Archive;
 use super::gguf::Gguf;
 use super::limits::HEAD_BYTES;
+use super::npy::{Npy, Npz};
+use super::onnx::Onnx;
 use super::pytorch::{Legacy, PyTorch, Tar};
 use super::safetensors::{Safetensors, Sharded};
 use super::source::Source;
@@ -49,7 +51,8 @@ pub trait Format: Sync {
 /// let names: Vec<&str> = sconce::io::FORMATS.iter().map(|f| f.name()).collect();
 /// assert!(names.contains(&"safetensors") && names.contains(&"pytorch"));
 /// ```
-pub static FORMATS: &[&dyn Format] = &[&Safetensors, &Sharded, &PyTorch, &Legacy, &Tar, &Gguf];
+pub static FORMATS: &[&dyn Format] =
+    &[&Safetensors, &Sharded, &Npz, &PyTorch, &Legacy, &Tar, &Gguf, &Npy, &Onnx];
 
 /// What a reader may let pass.
 ///

@@ -64,3 +64,15 @@ pub const MAX_TAR_MEMBERS: usize = 1 << 10;
 
 /// Bytes of a GGUF file's metadata. They are kept in memory, each value also as a text.
 pub const MAX_GGUF_METADATA_BYTES: u64 = 1 << 28;
+
+/// Bytes of the header of an npy file, which NumPy keeps under a few hundred.
+pub const MAX_NPY_HEADER_BYTES: u64 = 1 << 16;
+
+/// Messages within each other in an ONNX model: three for each subgraph. Protocol buffers' own limit.
+pub const MAX_ONNX_DEPTH: usize = 100;
+
+/// Tensors of an ONNX model.
+pub const MAX_ONNX_TENSORS: usize = 1 << 20;
+
+/// Places over which an ONNX tensor's elements may be spread when they are numbers or texts of the message.
+pub const MAX_ONNX_PLACES: usize = 1 << 20;

@@ -13,7 +13,9 @@
 //! | `safetensors-sharded` (an index and its shards) | all types | no |
 //! | `pytorch` (zip) | state dicts, nested checkpoints, whole models as data, TorchScript's tensors | state dicts and nested checkpoints |
 //! | `pytorch-legacy` (before 1.6), `pytorch-tar` (before 0.1.10) | the same | no |
+//! | `npy`, `npz` | numbers in any order, stored or compressed | yes, in C order |
 //! | `gguf` (versions 2 and 3) | all types; most blocks as numbers | yes, metadata with its types |
+//! | `onnx` | initialisers and constants, of subgraphs too; external data in the same folder | no |
 
 mod archive;
 mod atomic;
@@ -25,11 +27,14 @@ mod gather;
 mod gguf;
 pub mod limits;
 mod metadata;
+mod npy;
+mod onnx;
 mod pickle;
 mod pytorch;
 mod reader;
 mod safetensors;
 mod source;
+mod swapped;
 mod tensors;
 mod tree;
 mod zip;

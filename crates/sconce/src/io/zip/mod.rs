@@ -43,7 +43,7 @@ pub(super) struct Zip {
 /// A file in a zip archive.
 pub(super) struct Record {
     pub(super) name: String,
-    deflated: bool,
+    pub(super) deflated: bool,
     crc: u32,
     header: u64,
     data: u64,
@@ -326,9 +326,10 @@ impl<'a> Bytes<'a> {
 }
 
 /// Refuses names that, taken for paths, leave the folder that they are in.
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let leaves = name.starts_with('/')
-        || name.contains(['\\', '\0', ':'])
+        || name.contains(['\\', '\0'])
+        || name.get(1..3) == Some(":/")
         || name.split('/').any(|segment| segment == "..");
     match leaves {
         true => Err(Error::format(format!("the name {} leaves the archive", display_name(name)))),

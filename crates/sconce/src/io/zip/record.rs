@@ -50,7 +50,8 @@ pub(super) struct Inflated {
     window: Window,
     size: u64,
     crc: Option<u32>,
-    stream: Mutex<Stream>,
+    /// Where the last read ended; a decoder takes memory, so there is none before the first.
+    stream: Mutex<Option<Box<Stream>>>,
 }
 
 struct Stream {
@@ -67,7 +68,7 @@ struct Stream {
 
 impl Inflated {
     pub(super) fn new(window: Window, size: u64, crc: Option<u32>) -> Self {
-        Self { window, size, crc, stream: Mutex::new(Stream::new()) }
+        Self { window, size, crc, stream: Mutex::new(None) }
     }
 
     /// Fills `out` with the next bytes of the stream.
@@ -133,10 +134,8 @@ impl ReadAt for Inflated {
         range(offset, out.len() as u64, self.size)?;
         let mut guard = lock(&self.stream);
         // A failed read leaves the stream in no known place, so it is only put back after success.
-        let mut stream = std::mem::replace(&mut *guard, Stream::new());
-        if offset < stream.given {
-            stream = Stream::new();
-        }
+        let left = guard.take().filter(|stream| stream.given <= offset);
+        let mut stream = left.unwrap_or_else(|| Box::new(Stream::new()));
         let mut skipped = vec![0; INPUT_BYTES.min((offset - stream.given) as usize)];
         while stream.given < offset {
             let take = skipped.len().min((offset - stream.given) as usize);
@@ -145,9 +144,9 @@ impl ReadAt for Inflated {
         self.next(&mut stream, out)?;
         if stream.given == self.size {
             self.finish(&mut stream)?;
-            stream = Stream::new();
+        } else {
+            *guard = Some(stream);
         }
-        *guard = stream;
         Ok(())
     }
 }
