@@ -114,7 +114,7 @@ impl Archive {
         if cfg!(target_endian = "big") {
             return self.push_bytes(entry, tensor.to_bytes()?);
         }
-        if self.big_endian() {
+        if self.is_big_endian() {
             return Err(Error::unsupported("tensors cannot be added to what a big-endian file holds")
                 .context(display_name(entry.name())));
         }
@@ -218,7 +218,7 @@ impl<'a> Tensors<'a> {
         let shared = self.users.get(entry.storage).is_some_and(|&users| users > 1);
         let (start, bytes) = if shared { (0, held) } else { Archive::span(entry) };
         let turned =
-            if self.archive.big_endian() == wants_order { 0 } else { entry.encoding().number_size() };
+            if self.archive.is_big_endian() == wants_order { 0 } else { entry.encoding().number_size() };
         let part = Part { storage: entry.storage, start, bytes, turned, bools: dtype == DType::Bool };
         let storage = match self.read.get(&part) {
             Some(storage) => storage.clone(),

@@ -267,7 +267,7 @@ pub fn batch_norm(
     apply(op, &present([Some(input), weight, bias]))
 }
 
-fn present<'a>(inputs: [Option<&'a Tensor>; 3]) -> Vec<&'a Tensor> {
+fn present(inputs: [Option<&Tensor>; 3]) -> Vec<&Tensor> {
     inputs.into_iter().flatten().collect()
 }
 

@@ -415,25 +415,16 @@ const D: (f64, f64) = (-2.0, 2.0);
 
 /// For the generic tests.
 pub(crate) static STACKS: &[OpInfo] = &[
-    OpInfo {
-        name: "hstack",
-        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 1], D)], |x| Tensor::hstack(x))],
-    },
-    OpInfo {
-        name: "vstack",
-        samples: || vec![Sample::new(&[(&[2, 3], D), (&[3], D)], |x| Tensor::vstack(x))],
-    },
-    OpInfo {
-        name: "dstack",
-        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 3], D)], |x| Tensor::dstack(x))],
-    },
+    OpInfo { name: "hstack", samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 1], D)], Tensor::hstack)] },
+    OpInfo { name: "vstack", samples: || vec![Sample::new(&[(&[2, 3], D), (&[3], D)], Tensor::vstack)] },
+    OpInfo { name: "dstack", samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 3], D)], Tensor::dstack)] },
     OpInfo {
         name: "column_stack",
-        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2], D)], |x| Tensor::column_stack(x))],
+        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2], D)], Tensor::column_stack)],
     },
     OpInfo {
         name: "block_diag",
-        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2], D)], |x| Tensor::block_diag(x))],
+        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2], D)], Tensor::block_diag)],
     },
     OpInfo {
         name: "meshgrid",
@@ -446,7 +437,7 @@ pub(crate) static STACKS: &[OpInfo] = &[
     },
     OpInfo {
         name: "cartesian_prod",
-        samples: || vec![Sample::new(&[(&[2], D), (&[3], D)], |x| Tensor::cartesian_prod(x))],
+        samples: || vec![Sample::new(&[(&[2], D), (&[3], D)], Tensor::cartesian_prod)],
     },
     OpInfo {
         name: "combinations",

@@ -97,7 +97,7 @@ impl<T: Pooled> Counted<T> {
     #[inline]
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         // SAFETY: this is the only handle, borrowed exclusively, so nobody can make another or use the value meanwhile.
-        self.is_unique().then(|| unsafe { &mut self.0.as_mut().value })
+        self.is_unique().then_some(unsafe { &mut self.0.as_mut().value })
     }
 }
 

@@ -31,7 +31,7 @@ impl<T: Compute, const N: usize> Flat<T, N> {
             if t.dtype().elem() != Some(T::ELEM) {
                 return None;
             }
-            if !t.is(like) && !(t.is_contiguous() && same(t.shape(), like.shape())) {
+            if !(t.is(like) || t.is_contiguous() && same(t.shape(), like.shape())) {
                 if t.numel() != 1 {
                     return None;
                 }

@@ -41,7 +41,7 @@ fn add_logs(a: f64, b: f64) -> f64 {
 impl Ctc {
     /// The class at a place of a target with blanks around each element.
     fn class(&self, target: &[usize], place: usize) -> usize {
-        if place % 2 == 0 { self.blank } else { target[place / 2] }
+        if place.is_multiple_of(2) { self.blank } else { target[place / 2] }
     }
 
     /// Whether an alignment may go from the place two before to this one: over a blank between different classes.

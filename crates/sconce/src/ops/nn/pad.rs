@@ -107,7 +107,7 @@ pub(super) fn zeros_around(x: &Tensor, pads: &[(usize, usize)]) -> Result<Tensor
 /// ```
 pub fn pad(input: &Tensor, padding: &[isize], mode: PadMode) -> Result<Tensor> {
     let rank = input.dim();
-    if padding.len() % 2 != 0 || padding.len() / 2 > rank {
+    if !padding.len().is_multiple_of(2) || padding.len() / 2 > rank {
         return Err(Error::argument(format!(
             "pad: needs two numbers for each of at most {rank} dimensions, found {padding:?}"
         )));

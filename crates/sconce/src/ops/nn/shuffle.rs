@@ -78,7 +78,7 @@ pub fn pixel_unshuffle(input: &Tensor, downscale_factor: usize) -> Result<Tensor
 /// # Ok::<(), sconce::Error>(())
 /// ```
 pub fn channel_shuffle(input: &Tensor, groups: usize) -> Result<Tensor> {
-    if input.dim() < 3 || groups == 0 || input.shape()[1] % groups != 0 {
+    if input.dim() < 3 || groups == 0 || !input.shape()[1].is_multiple_of(groups) {
         return Err(Error::shape(format!(
             "channel_shuffle: {groups} groups do not fit shape {:?}",
             input.shape()
