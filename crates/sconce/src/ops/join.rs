@@ -66,10 +66,9 @@ impl Tensor {
             return Err(Error::argument("cat: no tensors"));
         };
         let parts: Vec<&Tensor> = all.iter().copied().filter(|t| t.shape() != [0]).collect();
-        let Some(first) = parts.first() else {
-            wrap_dim("cat", dim, 1)?;
-            return Tensor::zeros([0], dtype);
-        };
+        // Without elements they may still have a history.
+        let parts = if parts.is_empty() { all } else { parts };
+        let first = parts[0];
         if first.dim() == 0 {
             return Err(Error::shape("cat: tensors without dimensions; stack them"));
         }
@@ -119,13 +118,6 @@ impl Tensor {
         }
         if parts.is_empty() {
             return Err(Error::argument("stack: no tensors"));
-        }
-        // One dimension holds everything, so that vectors without elements are not left out.
-        if parts[0].numel() == 0 {
-            let mut shape = Dims::from_slice(parts[0].shape());
-            let d = wrap_dim("stack", dim, shape.len())?;
-            shape[d] = parts.len();
-            return Tensor::zeros(shape.as_slice(), parts[0].dtype());
         }
         Tensor::cat(&parts, dim)
     }
