@@ -219,6 +219,24 @@ fn span(op: &str, low: i64, high: i64) -> Result<NonZeroU64> {
     }
 }
 
+/// Refuses bounds of which the least or greatest value is none of an integer dtype.
+fn check_range(op: &str, low: i64, high: i64, dtype: DType) -> Result<()> {
+    let (least, greatest) = match dtype {
+        DType::Bool => (0, 1),
+        DType::U8 => (0, u8::MAX.into()),
+        DType::I8 => (i8::MIN.into(), i8::MAX.into()),
+        DType::I16 => (i16::MIN.into(), i16::MAX.into()),
+        DType::I32 => (i32::MIN.into(), i32::MAX.into()),
+        _ => return Ok(()),
+    };
+    if low >= least && high - 1 <= greatest {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{op}: the integers from {low} to {high}, exclusive, do not all fit {dtype}"
+    )))
+}
+
 impl Tensor {
     /// Uniform random numbers in [0, 1).
     ///
@@ -248,8 +266,10 @@ impl Tensor {
     ///
     /// If `low` is not less than `high`.
     pub fn randint(low: i64, high: i64, shape: impl Sizes, dtype: DType) -> Result<Tensor> {
+        let span = span("randint", low, high)?;
+        check_range("randint", low, high, dtype)?;
         let x = Tensor::zeros(shape, dtype)?;
-        apply_inplace(Draw::Integers { low, span: span("randint", low, high)? }, &x, &[])?;
+        apply_inplace(Draw::Integers { low, span }, &x, &[])?;
         Ok(x)
     }
 
@@ -387,7 +407,9 @@ impl Tensor {
     ///
     /// If `low` is not less than `high`, or the tensor may not be changed while recording.
     pub fn random_range_(&self, low: i64, high: i64) -> Result<()> {
-        apply_inplace(Draw::Integers { low, span: span("random_", low, high)? }, self, &[])
+        let span = span("random_", low, high)?;
+        check_range("random_", low, high, self.dtype())?;
+        apply_inplace(Draw::Integers { low, span }, self, &[])
     }
 
     /// Fills the tensor with random integers over the whole range that its dtype holds exactly, from 0 on.

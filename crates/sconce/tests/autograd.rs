@@ -855,3 +855,28 @@ fn wide_graphs_are_walked_once_per_node() {
     y.backward().unwrap();
     assert_eq!(grad(&x).unwrap(), [(1u64 << 40) as f64]);
 }
+
+#[test]
+fn a_leaf_frozen_between_forward_and_backward_gets_no_gradient() {
+    let (x, w) = (leaf(&[2.0]), leaf(&[3.0]));
+    let y = x.mul(&w).unwrap();
+    w.requires_grad_(false).unwrap();
+    y.backward().unwrap();
+    assert_eq!((grad(&x), grad(&w)), (Some(vec![3.0]), None));
+}
+
+#[test]
+fn joined_tensors_without_elements_keep_their_history() {
+    let x = leaf(&[]);
+    let matrix = Tensor::zeros([0, 3], DType::F64).unwrap().requires_grad_(true).unwrap();
+    for (y, of) in [
+        (Tensor::cat(&[&x, &x], 0).unwrap(), &x),
+        (Tensor::stack(&[&x, &x], 0).unwrap(), &x),
+        (Tensor::stack(&[&matrix, &matrix], 1).unwrap(), &matrix),
+    ] {
+        of.zero_grad();
+        assert!(y.requires_grad(), "{:?}", y.shape());
+        ones(&y).unwrap();
+        assert_eq!(of.grad().unwrap().shape(), of.shape());
+    }
+}

@@ -522,3 +522,12 @@ fn a_module_converted_under_an_optimiser_is_noticed() -> Result<()> {
     layer.to(DType::F64)?;
     optimizer.step()
 }
+
+#[test]
+fn clipping_without_gradients_finds_a_norm_of_zero_in_every_order() -> Result<()> {
+    for norm_type in [f64::NEG_INFINITY, 0.0, 2.0, f64::INFINITY] {
+        let options = ClipOptions { norm_type, error_if_nonfinite: true };
+        assert_eq!(clip_grad_norm_(vec![start()], 1.0, options)?, 0.0, "{norm_type}");
+    }
+    Ok(())
+}

@@ -448,3 +448,42 @@ fn handles_are_identities() {
     same.fill_(9).unwrap();
     assert_eq!((ints(&view), x.version()), (vec![9, 9], 1));
 }
+
+#[test]
+fn flatten_of_one_dimension_is_the_tensor_itself() {
+    let x = count(&[2, 3]);
+    assert!(x.flatten(1, 1).unwrap().is(&x) && x.flatten(0, -2).unwrap().is(&x));
+    assert!(!x.flatten(0, 1).unwrap().is(&x));
+}
+
+#[test]
+fn unsqueeze_of_huge_strides_does_not_overflow() {
+    let x = count(&[6]).as_strided([0, 3], [isize::MAX, isize::MAX], 0).unwrap();
+    assert_eq!(x.unsqueeze(1).unwrap().unsqueeze(1).unwrap().shape(), [0, 1, 1, 3]);
+}
+
+#[test]
+fn random_integers_outside_the_dtype_are_refused() {
+    for (low, high, dtype) in [
+        (0, 257, DType::U8),
+        (-1, 2, DType::U8),
+        (0, 3, DType::Bool),
+        (-129, 0, DType::I8),
+        (0, 1 << 40, DType::I32),
+    ] {
+        assert!(Tensor::randint(low, high, [3], dtype).is_err(), "{low} {high} {dtype}");
+        assert!(Tensor::zeros([3], dtype).unwrap().random_range_(low, high).is_err(), "{low} {high} {dtype}");
+    }
+    for (low, high, dtype) in [(0, 256, DType::U8), (0, 2, DType::Bool), (-128, 128, DType::I8)] {
+        Tensor::randint(low, high, [3], dtype).unwrap();
+    }
+}
+
+#[test]
+fn a_convolution_whose_padded_input_overflows_is_refused() {
+    use sconce::functional::{Conv2dOptions, conv2d};
+    let (x, w) =
+        (Tensor::ones([1, 2, 4, 4], DType::F32).unwrap(), Tensor::ones([3, 2, 3, 3], DType::F32).unwrap());
+    let options = Conv2dOptions { padding: [1 << 40; 2], stride: [1 << 41; 2], ..Default::default() };
+    assert!(conv2d(&x, &w, None, options).is_err());
+}

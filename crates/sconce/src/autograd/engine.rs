@@ -320,8 +320,11 @@ fn run_leaf_hooks(leaf: &Tensor, grad: Tensor) -> Result<Tensor> {
     }
 }
 
-/// Adds a gradient to a leaf's `.grad`, or becomes it.
+/// Adds a gradient to a leaf's `.grad`, or becomes it; a leaf that was frozen since it was used gets none.
 fn accumulate_leaf(leaf: &Tensor, grad: Tensor, create_graph: bool) -> Result<()> {
+    if !leaf.requires_grad() {
+        return Ok(());
+    }
     let mut old = leaf.auto().grad.clone();
     loop {
         let new = match &old {

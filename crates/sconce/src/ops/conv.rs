@@ -314,6 +314,17 @@ pub fn conv2d(
                 input.shape()
             )));
         }
+        // The kernels index a padded copy.
+        let padded =
+            [(s[2], padding[0]), (s[3], padding[1])].iter().try_fold(s[1].max(1), |n, &(size, pad)| {
+                n.checked_mul(pad.checked_mul(2)?.checked_add(size)?.max(1))
+            });
+        if padded.is_none_or(|n| n > 1 << 56) {
+            return Err(Error::argument(format!(
+                "{OP}: the input {:?} with padding {padding:?} has too many elements",
+                input.shape()
+            )));
+        }
         if is_integer(OP, x)? {
             if geometry.dilation != (1, 1) {
                 only_int64(OP, x)?;

@@ -244,7 +244,7 @@ impl Tensor {
         }
     }
 
-    /// Merges the dimensions from `start` to `end`, both included.
+    /// Merges the dimensions from `start` to `end`, both included; the tensor itself if that is one dimension.
     ///
     /// # Errors
     ///
@@ -262,6 +262,9 @@ impl Tensor {
         }
         if self.dim() == 0 {
             return self.reshape([1]);
+        }
+        if start == end {
+            return Ok(self.clone());
         }
         let mut shape = Dims::from_slice(&self.shape()[..start]);
         shape.push(self.shape()[start..=end].iter().product());
@@ -480,7 +483,7 @@ impl Tensor {
     pub fn unsqueeze(&self, dim: isize) -> Result<Tensor> {
         let d = wrap_dim("unsqueeze", dim, self.dim() + 1)?;
         let mut layout = self.layout().clone();
-        let stride = if d < self.dim() { self.strides()[d] * self.shape()[d] } else { 1 };
+        let stride = if d < self.dim() { self.strides()[d].saturating_mul(self.shape()[d]) } else { 1 };
         layout.shape.insert(d, 1);
         layout.strides.insert(d, stride);
         Ok(view(self, layout, Reshape))

@@ -41,6 +41,9 @@ impl Default for ClipOptions {
 pub fn clip_grad_norm_(parameters: impl Parameters, max_norm: f64, options: ClipOptions) -> Result<f64> {
     let order = options.norm_type;
     let grads = gradients(parameters);
+    if grads.is_empty() {
+        return Ok(0.0);
+    }
     let mut total = Norm::new(order);
     for (_, grad) in &grads {
         total.add(norm(grad, order)?);
