@@ -97,8 +97,8 @@ pub(crate) const OTHERS: &[Entry] = rows! {
         f::scaled_dot_product_attention(a.tensor("query")?, a.tensor("key")?, a.tensor("value")?, options)?
     };
     "nn.functional.prelu" => |a| a.input()?.prelu(a.tensor("weight")?)?;
-    "softmax" => |a| a.input()?.softmax(a.dim("dim")?)?;
-    "log_softmax" => |a| a.input()?.log_softmax(a.dim("dim")?)?;
+    "softmax" => |a| a.input()?.to(a.dtype_or(a.input()?.dtype())?)?.softmax(a.dim("dim")?)?;
+    "log_softmax" => |a| a.input()?.to(a.dtype_or(a.input()?.dtype())?)?.log_softmax(a.dim("dim")?)?;
     "clamp" => |a| {
         let (min, max) = (bound(a, "min")?, bound(a, "max")?);
         let x = a.input()?;

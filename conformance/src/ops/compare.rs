@@ -10,14 +10,32 @@ use crate::tensors::Val;
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
     "eq" => |a| pair(a, |x, y| x.eq(y))?;
+    "eq_" => |a| changed(a, |x, y| x.eq_(y))?;
     "ne" => |a| pair(a, |x, y| x.ne(y))?;
+    "ne_" => |a| changed(a, |x, y| x.ne_(y))?;
     "lt" => |a| pair(a, |x, y| x.lt(y))?;
+    "lt_" => |a| changed(a, |x, y| x.lt_(y))?;
     "le" => |a| pair(a, |x, y| x.le(y))?;
+    "le_" => |a| changed(a, |x, y| x.le_(y))?;
     "gt" => |a| pair(a, |x, y| x.gt(y))?;
+    "gt_" => |a| changed(a, |x, y| x.gt_(y))?;
     "ge" => |a| pair(a, |x, y| x.ge(y))?;
+    "ge_" => |a| changed(a, |x, y| x.ge_(y))?;
     "logical_and" => |a| a.input()?.logical_and(a.tensor("other")?)?;
+    "logical_and_" => |a| {
+        let other = a.tensor("other")?;
+        in_place(a, |x| x.logical_and_(other))?
+    };
     "logical_or" => |a| a.input()?.logical_or(a.tensor("other")?)?;
+    "logical_or_" => |a| {
+        let other = a.tensor("other")?;
+        in_place(a, |x| x.logical_or_(other))?
+    };
     "logical_xor" => |a| a.input()?.logical_xor(a.tensor("other")?)?;
+    "logical_xor_" => |a| {
+        let other = a.tensor("other")?;
+        in_place(a, |x| x.logical_xor_(other))?
+    };
     "logical_not" => |a| a.input()?.logical_not()?;
     "isnan" => |a| a.input()?.isnan()?;
     "isinf" => |a| a.input()?.isinf()?;
@@ -36,6 +54,11 @@ pub(super) const TABLE: &[Entry] = rows! {
         in_place(a, |x| x.masked_fill_(mask, value))?
     };
 };
+
+fn changed(a: &Call, f: impl FnOnce(&Tensor, Operand<'_>) -> Result<()>) -> std::result::Result<Val, Stop> {
+    let other = a.operand("other")?;
+    in_place(a, |x| f(x, other))
+}
 
 fn pair(a: &Call, f: impl FnOnce(&Tensor, Operand<'_>) -> Result<Tensor>) -> Result<Tensor, Stop> {
     let (first, second) = if a.has("a") { ("a", "b") } else { ("input", "other") };

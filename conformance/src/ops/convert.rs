@@ -4,31 +4,31 @@ use sconce::{Category, DType, Tensor};
 
 use super::{in_place, rows};
 use crate::args::dtype_of;
-use crate::outcome::Stop;
+use crate::outcome::{Stop, unsupported};
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 use crate::value::Value;
 
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
-    "clone" => |a| a.input()?.copy()?;
-    "contiguous" => |a| a.input()?.contiguous()?;
+    "clone" => |a| in_format(a, a.input()?.copy()?)?;
+    "contiguous" => |a| in_format(a, a.input()?.contiguous()?)?;
     "detach" => |a| a.input()?.detach();
     "copy_" => |a| {
         let src = a.tensor("src")?;
         in_place(a, |x| x.copy_(src))?
     };
     "to" => |a| to(a)?;
-    "double" => |a| a.input()?.to(DType::F64)?;
-    "float" => |a| a.input()?.to(DType::F32)?;
-    "half" => |a| a.input()?.to(DType::F16)?;
-    "bfloat16" => |a| a.input()?.to(DType::BF16)?;
-    "long" => |a| a.input()?.to(DType::I64)?;
-    "int" => |a| a.input()?.to(DType::I32)?;
-    "short" => |a| a.input()?.to(DType::I16)?;
-    "char" => |a| a.input()?.to(DType::I8)?;
-    "byte" => |a| a.input()?.to(DType::U8)?;
-    "bool" => |a| a.input()?.to(DType::Bool)?;
+    "double" => |a| in_format(a, a.input()?.to(DType::F64)?)?;
+    "float" => |a| in_format(a, a.input()?.to(DType::F32)?)?;
+    "half" => |a| in_format(a, a.input()?.to(DType::F16)?)?;
+    "bfloat16" => |a| in_format(a, a.input()?.to(DType::BF16)?)?;
+    "long" => |a| in_format(a, a.input()?.to(DType::I64)?)?;
+    "int" => |a| in_format(a, a.input()?.to(DType::I32)?)?;
+    "short" => |a| in_format(a, a.input()?.to(DType::I16)?)?;
+    "char" => |a| in_format(a, a.input()?.to(DType::I8)?)?;
+    "byte" => |a| in_format(a, a.input()?.to(DType::U8)?)?;
+    "bool" => |a| in_format(a, a.input()?.to(DType::Bool)?)?;
     "item" => |a| item(a.input()?)?;
 };
 
@@ -41,7 +41,23 @@ fn to(a: &Call) -> Result<Tensor, Stop> {
     };
     let result = x.to(dtype)?;
     let copy = matches!(a.value("copy"), Value::Bool(true)) && result.is(x);
-    Ok(if copy { result.copy()? } else { result })
+    in_format(a, if copy { result.copy()? } else { result })
+}
+
+/// A tensor whose channels lie next to each other in memory, if that is asked for: what its views make of a copy.
+fn in_format(a: &Call, x: Tensor) -> Result<Tensor, Stop> {
+    match (a.value("memory_format"), x.dim()) {
+        (Value::MemoryFormat(f), 4) if f == "channels_last" => {
+            Ok(x.permute([0, 2, 3, 1])?.contiguous()?.permute([0, 3, 1, 2])?)
+        }
+        (Value::MemoryFormat(f), 5) if f == "channels_last_3d" => {
+            Ok(x.permute([0, 2, 3, 4, 1])?.contiguous()?.permute([0, 4, 1, 2, 3])?)
+        }
+        (Value::MemoryFormat(f), _) if f.starts_with("channels_last") => {
+            unsupported(format!("memory_format {f} of shape {:?}", x.shape()))
+        }
+        _ => Ok(x),
+    }
 }
 
 fn item(x: &Tensor) -> Result<Val, Stop> {

@@ -3,9 +3,10 @@
 use sconce::{DType, Scalar, Tensor};
 
 use super::{in_place, rows};
-use crate::outcome::{Stop, unsupported};
+use crate::outcome::Stop;
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
+use crate::value::Value;
 
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
@@ -35,17 +36,36 @@ pub(super) const TABLE: &[Entry] = rows! {
     "arange" => |a| arange(a)?;
     "eye" => |a| {
         let n = a.size("n")?;
-        if a.has("m") && a.size("m")? != n {
-            return unsupported("a matrix that is not square".into());
-        }
-        Tensor::eye(n, a.dtype_or(DType::F32)?)?.requires_grad_(wants_grad(a)?)?
+        let m = if a.has("m") { a.size("m")? } else { n };
+        Tensor::eye_of(n, m, a.dtype_or(DType::F32)?)?.requires_grad_(wants_grad(a)?)?
     };
+    "linspace" => |a| {
+        let (start, end) = (number(a, "start")?, number(a, "end")?);
+        Tensor::linspace(start, end, a.size("steps")?, a.dtype_or(DType::F32)?)?
+    };
+    "logspace" => |a| {
+        let (start, end) = (number(a, "start")?, number(a, "end")?);
+        Tensor::logspace(start, end, a.size("steps")?, a.float("base")?, a.dtype_or(DType::F32)?)?
+    };
+    "fill" => |a| a.input()?.fill(a.operand("value")?)?;
     "fill_" => |a| {
         let value = a.scalar("value")?;
         in_place(a, |x| x.fill_(value))?
     };
     "zero_" => |a| in_place(a, |x| x.zero_())?;
 };
+
+/// A number, which may be a tensor without dimensions.
+fn number(a: &Call, name: &str) -> Result<Scalar, Stop> {
+    match a.value(name) {
+        Value::Tensor(t) if t.dim() > 0 => {
+            Err(sconce::Error::shape(format!("{name} must have no dimensions, found {:?}", t.shape())).into())
+        }
+        Value::Tensor(t) if t.dtype().is_floating_point() => Ok(Scalar::Float(t.item()?)),
+        Value::Tensor(t) => Ok(Scalar::Int(t.item_i64()?)),
+        _ => a.scalar(name),
+    }
+}
 
 fn wants_grad(a: &Call) -> Result<bool, Stop> {
     Ok(a.opt("requires_grad", Call::bool)?.unwrap_or(false))

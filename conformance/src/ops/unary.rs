@@ -24,6 +24,37 @@ macro_rules! methods {
                 a.opt("nan", Call::float)?.unwrap_or(0.0), a.opt("posinf", Call::float)?, a.opt("neginf", Call::float)?,
             )?;
             "sgn" => |a| a.input()?.sgn()?;
+            "sgn_" => |a| in_place(a, |x| x.sgn_())?;
+            "nan_to_num_" => |a| {
+                let nan = a.opt("nan", Call::float)?.unwrap_or(0.0);
+                let (posinf, neginf) = (a.opt("posinf", Call::float)?, a.opt("neginf", Call::float)?);
+                in_place(a, |x| x.nan_to_num_(nan, posinf, neginf))?
+            };
+            "bitwise_not_" => |a| in_place(a, |x| x.bitwise_not_())?;
+            "logical_not_" => |a| in_place(a, |x| x.logical_not_())?;
+            "round" => |a| match a.opt("decimals", Call::int)? {
+                Some(decimals) => a.input()?.round_decimals(decimals as i32)?,
+                None => a.input()?.round()?,
+            };
+            "round_" => |a| match a.opt("decimals", Call::int)? {
+                Some(decimals) => in_place(a, |x| x.round_decimals_(decimals as i32))?,
+                None => in_place(a, |x| x.round_())?,
+            };
+            "mvlgamma" => |a| a.input()?.mvlgamma(a.size("p")?)?;
+            "mvlgamma_" => |a| {
+                let p = a.size("p")?;
+                in_place(a, |x| x.mvlgamma_(p))?
+            };
+            "isposinf" => |a| a.input()?.isposinf()?;
+            "isneginf" => |a| a.input()?.isneginf()?;
+            "isreal" => |a| a.input()?.isreal()?;
+            "angle" => |a| a.input()?.angle()?;
+            "frexp" => |a| a.input()?.frexp()?;
+            // A real tensor is its own real part and conjugate.
+            "real" | "conj" => |a| match a.input()?.dtype().category() {
+                sconce::Category::Complex => return unsupported("complex numbers".into()),
+                _ => a.input()?,
+            };
             "positive" => |a| a.input()?.positive()?;
             "signbit" => |a| a.input()?.signbit()?;
             "bitwise_not" => |a| a.input()?.bitwise_not()?;
@@ -59,7 +90,7 @@ pub(super) const TABLE: &[Entry] = methods! {
     "floor" "floor_" floor floor_;
     "ceil" "ceil_" ceil ceil_;
     "trunc" "trunc_" trunc trunc_;
-    "round" "round_" round round_;
+    "i0" "i0_" i0 i0_;
     "asin" "asin_" asin asin_;
     "acos" "acos_" acos acos_;
     "atan" "atan_" atan atan_;

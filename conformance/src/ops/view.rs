@@ -1,8 +1,11 @@
 //! Views and other changes of shape.
 
+use sconce::Category;
+
 use super::rows;
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
+use crate::value::Value;
 
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
@@ -18,7 +21,13 @@ pub(super) const TABLE: &[Entry] = rows! {
     "expand" => |a| a.input()?.expand(a.ints("size")?)?;
     "broadcast_to" => |a| a.input()?.expand(a.ints("size")?)?;
     "expand_as" => |a| a.input()?.expand(a.tensor("other")?.shape())?;
-    "narrow" => |a| a.input()?.narrow(a.dim("dim")?, a.dim("start")?, a.size("length")?)?;
+    "narrow" => |a| {
+        let start = match a.value("start") {
+            Value::Tensor(t) if t.dim() == 0 && t.dtype().category() == Category::Integer => t.item_i64()? as isize,
+            _ => a.dim("start")?,
+        };
+        a.input()?.narrow(a.dim("dim")?, start, a.size("length")?)?
+    };
     "select" => |a| a.input()?.select(a.dim("dim")?, a.dim("index")?)?;
     "slice" => |a| {
         let start = a.opt("start", Call::dim)?.unwrap_or(0);

@@ -26,6 +26,9 @@ impl Saves {
     /// All inputs.
     pub const INPUTS: Self = Self(!(1 << 31));
 
+    /// All inputs and the output.
+    pub const BOTH: Self = Self(u32::MAX);
+
     /// One input; those from the thirtieth on go together.
     pub const fn input(i: usize) -> Self {
         Self(1 << if i < 30 { i } else { 30 })

@@ -184,6 +184,39 @@ impl Tensor {
         from_start.where_(&weight.detach().abs()?.lt(0.5)?, &from_end)
     }
 
+    /// `self + alpha · other`; PyTorch's `add(other, alpha=…)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); also if `alpha` is a float where the operands are integers, or a bool where they are not.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::scalar(2i64);
+    /// assert_eq!(x.add_scaled(&x, 3)?.item_i64()?, 8);
+    /// assert_eq!(x.sub_scaled(1, 3)?.item_i64()?, -1);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn add_scaled<'a>(&self, other: impl Into<Operand<'a>>, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.into();
+        match scaled_operand("add", Promotion::of(self, &other), other, alpha.into())? {
+            Scaled::Tensor(t) => self.add(&t),
+            Scaled::Number(n) => self.add(n),
+        }
+    }
+
+    /// `self - alpha · other`; PyTorch's `sub(other, alpha=…)`.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_scaled`](Self::add_scaled).
+    pub fn sub_scaled<'a>(&self, other: impl Into<Operand<'a>>, alpha: impl Into<Scalar>) -> Result<Tensor> {
+        let other = other.into();
+        match scaled_operand("sub", Promotion::of(self, &other), other, alpha.into())? {
+            Scaled::Tensor(t) => self.sub(&t),
+            Scaled::Number(n) => self.sub(n),
+        }
+    }
+
     /// `self + value · a · b`.
     ///
     /// # Errors
@@ -311,6 +344,30 @@ impl Tensor {
             }),
         }
     }
+}
+
+/// An operand times a number.
+enum Scaled {
+    Tensor(Tensor),
+    Number(Scalar),
+}
+
+/// `alpha · other` for an operation in a dtype.
+fn scaled_operand(op: &str, dtype: DType, other: Operand<'_>, alpha: Scalar) -> Result<Scaled> {
+    let wrong = match (dtype.category(), alpha) {
+        (Category::Bool | Category::Integer, Scalar::Float(_)) => true,
+        (category, Scalar::Bool(_)) => category != Category::Bool,
+        _ => false,
+    };
+    if wrong {
+        return Err(Error::argument(format!("{op}: alpha {alpha:?} for operands of {dtype}")));
+    }
+    Ok(match (other, alpha) {
+        (Operand::Tensor(t), alpha) => Scaled::Tensor(scaled(t, alpha)?.to(t.dtype())?),
+        (Operand::Scalar(Scalar::Bool(x)), Scalar::Bool(y)) => Scaled::Number(Scalar::Bool(x & y)),
+        (Operand::Scalar(Scalar::Int(x)), Scalar::Int(y)) => Scaled::Number(Scalar::Int(x.wrapping_mul(y))),
+        (Operand::Scalar(x), y) => Scaled::Number(Scalar::Float(x.to_f64() * y.to_f64())),
+    })
 }
 
 fn scaled(t: &Tensor, value: Scalar) -> Result<Tensor> {

@@ -162,15 +162,99 @@ impl Tensor {
         collect("arange", n as usize, |i| s + i as f64 * d)?.to(dtype)
     }
 
+    /// `steps` numbers at equal distances from `start` to `end`, both included.
+    ///
+    /// # Errors
+    ///
+    /// If there is not that much memory, or the dtype is bool or only stored.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::linspace(0, 1, 3, DType::F32)?.to_vec::<f32>()?, [0.0, 0.5, 1.0]);
+    /// assert_eq!(Tensor::linspace(0, 5, 3, DType::I64)?.to_vec::<i64>()?, [0, 2, 5]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn linspace(
+        start: impl Into<Scalar>,
+        end: impl Into<Scalar>,
+        steps: usize,
+        dtype: DType,
+    ) -> Result<Self> {
+        Self::spaced("linspace", start.into(), end.into(), steps, dtype, |x| x)
+    }
+
+    /// `base` to the powers of `steps` numbers at equal distances from `start` to `end`; PyTorch's default base is 10.
+    ///
+    /// # Errors
+    ///
+    /// As [`linspace`](Self::linspace).
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::logspace(0, 2, 3, 10.0, DType::F64)?.to_vec::<f64>()?, [1.0, 10.0, 100.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn logspace(
+        start: impl Into<Scalar>,
+        end: impl Into<Scalar>,
+        steps: usize,
+        base: f64,
+        dtype: DType,
+    ) -> Result<Self> {
+        Self::spaced("logspace", start.into(), end.into(), steps, dtype, move |x| base.powf(x))
+    }
+
+    fn spaced(
+        op: &str,
+        start: Scalar,
+        end: Scalar,
+        steps: usize,
+        dtype: DType,
+        f: impl Fn(f64) -> f64,
+    ) -> Result<Self> {
+        if dtype == DType::Bool {
+            return Err(Error::dtype(format!("{op}: not implemented for bool")));
+        }
+        // Bounds are those of the dtype; the distance is that of floats.
+        let bound = |s: Scalar| {
+            s.check_fits(op, dtype)?;
+            Self::number(s, dtype)?.item()
+        };
+        checked_numel(&[steps])?;
+        let (start, end) = (bound(start)?, bound(end)?);
+        let step = (end - start) / steps.saturating_sub(1).max(1) as f64;
+        let half = steps / 2;
+        let at = |i: usize| {
+            if i < half || steps == 1 { start + step * i as f64 } else { end - step * (steps - 1 - i) as f64 }
+        };
+        collect(op, steps, |i| f(at(i)))?.to(dtype)
+    }
+
     /// The identity matrix of `n` rows and columns.
     ///
     /// # Errors
     ///
     /// If `n * n` overflows, or for dtypes that are only stored.
     pub fn eye(n: usize, dtype: DType) -> Result<Self> {
-        let out = Self::zeros([n, n], dtype)?;
-        if n > 0 {
-            out.as_strided([n], [n + 1], 0)?.fill_(1)?;
+        Self::eye_of(n, n, dtype)
+    }
+
+    /// A matrix of `n` rows and `m` columns with ones on its diagonal; PyTorch's `eye(n, m)`.
+    ///
+    /// # Errors
+    ///
+    /// If `n * m` overflows, or for dtypes that are only stored.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// assert_eq!(Tensor::eye_of(2, 3, DType::I64)?.to_vec::<i64>()?, [1, 0, 0, 0, 1, 0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn eye_of(n: usize, m: usize, dtype: DType) -> Result<Self> {
+        let out = Self::zeros([n, m], dtype)?;
+        let k = n.min(m);
+        if k > 0 {
+            out.as_strided([k], [m + 1], 0)?.fill_(1)?;
         }
         Ok(out)
     }

@@ -2,7 +2,7 @@
 
 use super::index::Reduce;
 use crate::tensor::Tensor;
-use crate::tensor::scalar::Operand;
+use crate::tensor::scalar::{Operand, Scalar};
 use crate::{Error, Result};
 
 /// Writes the value of an operation over its first operand, if shape and dtype allow it.
@@ -45,6 +45,30 @@ macro_rules! in_place_forms {
     };
 }
 
+macro_rules! scaled_forms {
+    ($($op:ident, $inplace:ident;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("[`", stringify!($op), "`](Self::", stringify!($op), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
+                /// changed while recording.
+                pub fn $inplace<'a>(&self, other: impl Into<Operand<'a>>, alpha: impl Into<Scalar>) -> Result<()> {
+                    let (other, alpha) = (other.into(), alpha.into());
+                    over(stringify!($inplace), self, |x| x.$op(other, alpha))
+                }
+            )*
+        }
+    };
+}
+
+scaled_forms! {
+    add_scaled, add_scaled_;
+    sub_scaled, sub_scaled_;
+}
+
 macro_rules! in_place_forms_with_operand {
     ($($op:ident, $inplace:ident;)*) => {
         impl Tensor {
@@ -75,6 +99,13 @@ in_place_forms! {
     logical_not, logical_not_();
     bitwise_not, bitwise_not_();
     sgn, sgn_();
+    mvlgamma, mvlgamma_(p: usize);
+    ldexp, ldexp_(other: &Tensor);
+    nextafter, nextafter_(other: &Tensor);
+    igamma, igamma_(x: &Tensor);
+    igammac, igammac_(x: &Tensor);
+    round_decimals, round_decimals_(decimals: i32);
+    renorm, renorm_(p: f64, dim: isize, maxnorm: f64);
     nan_to_num, nan_to_num_(nan: f64, posinf: Option<f64>, neginf: Option<f64>);
     index_put, index_put_(indices: &[Option<Tensor>], values: &Tensor, accumulate: bool);
     masked_scatter, masked_scatter_(mask: &Tensor, source: &Tensor);
@@ -84,6 +115,7 @@ in_place_forms! {
 }
 
 in_place_forms_with_operand! {
+    float_power, float_power_;
     eq, eq_;
     ne, ne_;
     lt, lt_;

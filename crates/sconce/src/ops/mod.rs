@@ -11,6 +11,7 @@ mod create;
 pub(crate) mod driver;
 mod embed;
 mod forms;
+mod gamma;
 pub(crate) mod index;
 mod integer_windows;
 mod join;
@@ -20,6 +21,8 @@ pub(crate) mod moments;
 pub(crate) mod nn;
 pub(crate) mod norm;
 mod operators;
+mod order;
+mod parts;
 pub(crate) mod pool;
 pub(crate) mod real;
 mod rearrange;
@@ -29,11 +32,15 @@ mod scan;
 pub(crate) mod softmax;
 mod special;
 mod stacks;
+mod statistics;
 pub(crate) mod unary;
+mod unique;
 pub(crate) mod view;
 
 pub use index::{Index, Key, Reduce};
+pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
+pub use unique::Unique;
 
 /// All operations with samples, by file.
 pub static OPS: &[&[registry::OpInfo]] = &[
@@ -56,6 +63,10 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     rearrange::REARRANGEMENTS,
     scan::SCANS,
     stacks::STACKS,
+    order::ORDERS,
+    statistics::STATISTICS,
+    parts::PARTS,
+    gamma::GAMMAS,
     embed::EMBEDS,
     index::KEYS,
     index::PLACES,

@@ -35,7 +35,7 @@ impl Lines {
 }
 
 /// Computes each line of the output from the same line of the input.
-fn along<T: Element, U: Element>(
+pub(super) fn along<T: Element, U: Element>(
     op: &str,
     x: &Tensor,
     dim: usize,
@@ -196,8 +196,71 @@ fn products_of_others(lines: &Tensor, grads: &Tensor) -> Result<Tensor> {
     without.cumprod(-1)?.triu(0)?.mul(&grads.unsqueeze(-2)?)?.sum(-1)
 }
 
+/// Running log Σ eˣ, from the front or the back.
+#[derive(Debug)]
+struct LogCumSumExp {
+    dim: usize,
+    backwards: bool,
+}
+
+impl Op for LogCumSumExp {
+    fn name(&self) -> &'static str {
+        "logcumsumexp"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let run = |x: &mut dyn Iterator<Item = (f64, &mut f64)>| {
+            let (mut greatest, mut sum) = (f64::NEG_INFINITY, 0.0);
+            for (x, y) in x {
+                if x > greatest {
+                    // What was summed relative to the old one is seen relative to the new one.
+                    sum = if sum == 0.0 { 0.0 } else { sum * (greatest - x).exp() };
+                    greatest = x;
+                    sum += 1.0;
+                } else if x == greatest {
+                    sum += if x == f64::NEG_INFINITY { 0.0 } else { 1.0 };
+                } else {
+                    // NaN comes here too.
+                    sum += (x - greatest).exp();
+                }
+                *y = if sum == 0.0 { f64::NEG_INFINITY } else { greatest + sum.ln() };
+            }
+        };
+        let back = self.backwards;
+        along("logcumsumexp", x[0], self.dim, |x: &[f64], y: &mut [f64]| {
+            let pairs = x.iter().copied().zip(y);
+            if back { run(&mut pairs.rev()) } else { run(&mut { pairs }) }
+        })?
+        .to(x[0].dtype())
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::INPUTS.and(Saves::OUTPUT)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        // Σ g · e^(x − y) over what comes after, with the positive and the negative gradients apart, as logarithms.
+        // Half types would lose what the logarithms are to keep.
+        let wide =
+            |t: Tensor| if matches!(t.dtype(), DType::F16 | DType::BF16) { t.to(DType::F32) } else { Ok(t) };
+        let (x, y, grad) = (wide(saved.input(0)?)?, wide(saved.output()?)?, wide(grad.clone())?);
+        let part = |sign: f64| -> Result<Tensor> {
+            let counts = grad.detach().mul(sign)?.gt(0)?;
+            let size = grad
+                .mul(sign)?
+                .where_(&counts, 1.0)?
+                .log()?
+                .masked_fill(&counts.logical_not()?, f64::NEG_INFINITY)?;
+            let terms = size.sub(&y)?.masked_fill(&counts.logical_not()?, f64::NEG_INFINITY)?;
+            let op = Self { dim: self.dim, backwards: !self.backwards };
+            apply(op, &[&terms])?.add(&x)?.exp()
+        };
+        Ok(smallvec![Some(part(1.0)?.sub(&part(-1.0)?)?)])
+    }
+}
+
 /// The indices that order a line; NaN counts as the greatest.
-fn order(op: &str, x: &Tensor, dim: usize, descending: bool) -> Result<Tensor> {
+pub(super) fn order(op: &str, x: &Tensor, dim: usize, descending: bool) -> Result<Tensor> {
     fn run<T: Copy>(x: &[T], y: &mut [i64], descending: bool, compare: impl Fn(T, T) -> Ordering) {
         y.iter_mut().zip(0..).for_each(|(y, i)| *y = i);
         y.sort_by(|&i, &j| {
@@ -256,6 +319,23 @@ impl Tensor {
     pub fn cumprod(&self, dim: isize) -> Result<Tensor> {
         let dim = wrap_dim("cumprod", dim, self.dim())?;
         apply(Cumprod { dim, dtype: sum_dtype("cumprod", self)? }, &[self])
+    }
+
+    /// Running log Σ eˣ along a dimension, without overflow.
+    ///
+    /// # Errors
+    ///
+    /// As [`cumsum`](Self::cumsum); also if the dtype is not floating point.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![1000.0f64, 1000.0], [2])?;
+    /// assert_eq!(x.logcumsumexp(0)?.to_vec::<f64>()?, [1000.0, 1000.0 + 2f64.ln()]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn logcumsumexp(&self, dim: isize) -> Result<Tensor> {
+        let dim = wrap_dim("logcumsumexp", dim, self.dim())?;
+        super::reduce::float_dtype("logcumsumexp", self)?;
+        apply(LogCumSumExp { dim, backwards: false }, &[self])
     }
 
     /// The greatest element so far along a dimension (the last of equal ones), and where it is.
@@ -347,6 +427,10 @@ pub(crate) static SCANS: &[OpInfo] = &[
                 }),
             ]
         },
+    },
+    OpInfo {
+        name: "logcumsumexp",
+        samples: || vec![sample(|x| x.logcumsumexp(1)), sample(|x| x.logcumsumexp(-1))],
     },
     OpInfo { name: "cummax", samples: || vec![sample(|x| Ok(x.cummax(2)?.0))] },
     OpInfo { name: "cummin", samples: || vec![sample(|x| Ok(x.cummin(0)?.0))] },

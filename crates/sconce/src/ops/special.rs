@@ -20,6 +20,8 @@ pub(crate) enum Special {
     Lgamma,
     Digamma,
     Polygamma(u32),
+    I0,
+    I1,
 }
 
 impl Special {
@@ -37,6 +39,8 @@ impl Special {
             Self::Lgamma => libm::lgamma(x),
             Self::Digamma => digamma(x),
             Self::Polygamma(n) => polygamma(n, x),
+            Self::I0 => bessel(0.0, x),
+            Self::I1 => bessel(1.0, x) * x.signum(),
         }
     }
 
@@ -54,6 +58,8 @@ impl Special {
             Self::Lgamma => x.lgamma(),
             Self::Digamma => x.digamma(),
             Self::Polygamma(n) => x.polygamma(n),
+            Self::I0 => x.i0(),
+            Self::I1 => x.i1(),
         }
     }
 }
@@ -142,6 +148,24 @@ fn erfinv(x: f64) -> f64 {
         y -= step / (1.0 + y * step);
     }
     y
+}
+
+/// The modified Bessel function of the first kind and an order of 0 or 1, of |x|: a series of positive terms.
+fn bessel(order: f64, x: f64) -> f64 {
+    let x = x.abs();
+    if x > 720.0 {
+        // As in PyTorch there is no value at infinity.
+        return if x == f64::INFINITY { f64::NAN } else { f64::INFINITY };
+    }
+    let quarter = x * x / 4.0;
+    let mut term = if order == 0.0 { 1.0 } else { x / 2.0 };
+    let (mut sum, mut k) = (term, 1.0);
+    while term > sum * 1e-18 {
+        term *= quarter / (k * (k + order));
+        sum += term;
+        k += 1.0;
+    }
+    if x.is_nan() { x } else { sum }
 }
 
 /// The derivative of the logarithm of gamma.
@@ -315,6 +339,26 @@ unary! {
         backward: |g, x, y| g * x.special(Special::Polygamma(n.saturating_add(1))),
         saves: INPUTS,
         domain: (0.8, 5.0),
+    }
+
+    /// The modified Bessel function of the first kind of order 0.
+    i0 I0, i0_ () {
+        forward: |x| x.special(Special::I0),
+        backward: |g, x, y| g * x.special(Special::I1),
+        saves: INPUTS,
+        domain: (-3.0, 3.0),
+    }
+
+    /// The modified Bessel function of the first kind of order 1.
+    i1 I1, i1_ () {
+        forward: |x| x.special(Special::I1),
+        backward: |g, x, y| {
+            let at_zero = x.equal(x.constant(0.0));
+            let safe = R::select(at_zero, x.constant(1.0), x);
+            g * R::select(at_zero, x.constant(0.5), x.special(Special::I0) - y / safe)
+        },
+        saves: BOTH,
+        domain: (0.5, 3.0),
     }
 
     /// log(x / (1 − x)), the inverse of the sigmoid; x is first clamped to [`eps`, 1 − `eps`] if that is given.
