@@ -64,6 +64,9 @@ impl Node {
             "nn.Sequential" => Body::Chain,
             "Module" => Body::Program(Program::parse(&json["forward"])?),
             "nn.ModuleList" | "nn.ModuleDict" | "nn.ParameterList" | "nn.ParameterDict" => Body::None,
+            "nn.TransformerEncoder" | "nn.TransformerDecoder" => {
+                return layers::transformer::stack(class, json, inputs).map(Self::Library);
+            }
             _ => {
                 let args = inputs.args(json)?;
                 let kwargs = inputs.kwargs(json, "kwargs")?;

@@ -80,6 +80,11 @@ impl Buffer {
 }
 
 impl Param {
+    /// A parameter that is this very tensor.
+    pub(super) fn of(tensor: Tensor) -> Self {
+        Self(tensor)
+    }
+
     /// Puts another tensor in the place of this one, which whoever still holds it can ask about.
     pub(super) fn replace(&mut self, tensor: Tensor) {
         self.0.set_replaced();

@@ -6,7 +6,7 @@ use super::leaf::Param;
 use super::place::named;
 use crate::functional;
 use crate::tensor::{DType, Tensor};
-use crate::{Module, Result};
+use crate::{Error, Module, Result};
 
 /// y = x Wᵀ + b; PyTorch's `Linear`.
 ///
@@ -23,7 +23,7 @@ use crate::{Module, Result};
 /// assert!(layer.bias.is_none());
 /// # Ok::<(), sconce::Error>(())
 /// ```
-#[derive(Debug, Module)]
+#[derive(Clone, Debug, Module)]
 pub struct Linear {
     /// The matrix, `[out_features, in_features]`.
     pub weight: Param,
@@ -90,5 +90,72 @@ impl Linear {
 impl Layer for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         named(functional::linear(x, &self.weight, self.bias.as_deref()), Some(&self.weight))
+    }
+}
+
+/// y = x₁ᵀ A x₂ + b for each output; PyTorch's `Bilinear`.
+///
+/// ```
+/// use sconce::nn::Bilinear;
+/// use sconce::{DType, Tensor};
+/// let layer = Bilinear::new(2, 3, 4)?;
+/// let (x, y) = (Tensor::zeros([5, 2], DType::F32)?, Tensor::zeros([5, 3], DType::F32)?);
+/// assert_eq!(layer.forward(&x, &y)?.shape(), [5, 4]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone, Debug, Module)]
+pub struct Bilinear {
+    /// The matrices, `[out_features, in1_features, in2_features]`.
+    pub weight: Param,
+    /// What is added, `[out_features]`.
+    pub bias: Option<Param>,
+    in1_features: usize,
+    in2_features: usize,
+    out_features: usize,
+}
+
+impl Bilinear {
+    /// Makes a layer with PyTorch's defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`with`](Self::with).
+    pub fn new(in1_features: usize, in2_features: usize, out_features: usize) -> Result<Self> {
+        Self::with(in1_features, in2_features, out_features, LinearConfig::default())
+    }
+
+    /// Makes a layer with options.
+    ///
+    /// # Errors
+    ///
+    /// If `in1_features` is 0, the dtype is not floating point, or there is not enough memory.
+    pub fn with(
+        in1_features: usize,
+        in2_features: usize,
+        out_features: usize,
+        config: LinearConfig,
+    ) -> Result<Self> {
+        if in1_features == 0 {
+            return Err(Error::argument("Bilinear: in1_features must not be 0"));
+        }
+        let shape = [out_features, in1_features, in2_features];
+        let weight = Param::new(&Tensor::empty(shape, config.dtype)?)?;
+        let bias =
+            if config.bias { Some(Param::new(&Tensor::empty([out_features], config.dtype)?)?) } else { None };
+        let bound = 1.0 / (in1_features as f64).sqrt();
+        init::uniform_(&weight, -bound, bound)?;
+        if let Some(bias) = &bias {
+            init::uniform_(bias, -bound, bound)?;
+        }
+        Ok(Self { weight, bias, in1_features, in2_features, out_features })
+    }
+
+    /// Computes the output.
+    ///
+    /// # Errors
+    ///
+    /// If the inputs do not fit the layer.
+    pub fn forward(&self, input1: &Tensor, input2: &Tensor) -> Result<Tensor> {
+        named(functional::bilinear(input1, input2, &self.weight, self.bias.as_deref()), Some(&self.weight))
     }
 }

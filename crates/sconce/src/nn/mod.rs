@@ -1,43 +1,99 @@
 //! Modules, layers and losses; PyTorch's `torch.nn`.
 
+mod activation;
+mod attention;
+mod cell;
 mod containers;
 mod conv;
 mod convert;
+mod copy;
 mod dict;
+mod embedding;
 mod ext;
 mod file;
+mod extent;
 pub mod init;
 mod layer;
+mod lazy;
 mod leaf;
 mod linear;
 mod load;
 mod loss;
 mod module;
 mod norm;
+mod norm_layers;
+mod pad;
 mod place;
 mod pool;
+mod recurrent;
 mod sequential;
 mod simple;
 mod state_dict;
 mod summary;
+mod transformer;
 mod walk;
 
-pub use conv::{Conv2d, Conv2dConfig, Padding, PaddingMode, Pair};
+pub use activation::{
+    AlphaDropout, CELU, Dropout, Dropout1d, Dropout2d, Dropout3d, ELU, FeatureAlphaDropout, GELU, GLU,
+    Hardshrink, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU, LogSigmoid, LogSoftmax, Mish, PReLU, RReLU,
+    ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
+    Tanhshrink, Threshold,
+};
+pub use attention::{AttendOptions, MultiheadAttention, MultiheadAttentionConfig};
+pub use cell::{CellConfig, GRUCell, LSTMCell, RNNCell};
+pub use conv::{
+    Conv1d, Conv1dConfig, Conv2d, Conv2dConfig, Conv3d, Conv3dConfig, ConvConfig, ConvTranspose1d,
+    ConvTranspose1dConfig, ConvTranspose2d, ConvTranspose2dConfig, ConvTranspose3d, ConvTranspose3dConfig,
+    ConvTransposeConfig, Padding, PaddingMode,
+};
+pub use copy::deepcopy;
 pub use dict::ModuleDict;
+pub use embedding::{Embedding, EmbeddingBag, EmbeddingBagConfig, EmbeddingConfig};
 pub use ext::ModuleExt;
 pub(crate) use ext::each_parameter;
 pub use file::LoadOptions;
+pub use extent::Extent;
 pub use layer::Layer;
+pub use lazy::Lazy;
 pub use leaf::{Buffer, Mode, Param};
 pub use linear::{Linear, LinearConfig};
 pub use load::{DTypes, LoadReport, Mismatch, Strictness, Unmatched};
 pub use loss::{CrossEntropyLoss, MSELoss};
+pub use linear::{Bilinear, Linear, LinearConfig};
+pub use load::{LoadReport, Mismatch, Strictness, Unmatched};
+pub use loss::{
+    BCELoss, BCEWithLogitsLoss, CTCLoss, CosineEmbeddingLoss, CosineSimilarity, CrossEntropyLoss,
+    GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LinearCrossEntropyConfig,
+    LinearCrossEntropyLoss, MSELoss, MarginRankingLoss, MultiLabelMarginLoss, MultiLabelSoftMarginLoss,
+    MultiMarginLoss, NLLLoss, PairwiseDistance, PoissonNLLLoss, SmoothL1Loss, SoftMarginLoss,
+    TripletMarginLoss,
+};
 #[doc(hidden)]
 pub use module::AsModule;
 pub use module::{Leaf, LeafMut, Module};
-pub use norm::{BatchNorm1d, BatchNorm2d, BatchNormConfig};
-pub use pool::MaxPool2d;
+pub use norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
+pub use norm_layers::{
+    GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig, LayerNorm,
+    LocalResponseNorm, NormConfig, RMSNorm, Shape,
+};
+pub use pad::{
+    CircularPad1d, CircularPad2d, CircularPad3d, ConstantPad1d, ConstantPad2d, ConstantPad3d,
+    ReflectionPad1d, ReflectionPad2d, ReflectionPad3d, ReplicationPad1d, ReplicationPad2d, ReplicationPad3d,
+    Sides, ZeroPad1d, ZeroPad2d, ZeroPad3d,
+};
+pub use pool::{
+    AdaptiveAvgPool1d, AdaptiveAvgPool2d, AdaptiveAvgPool3d, AdaptiveMaxPool1d, AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d, AvgPool1d, AvgPool2d, AvgPool3d, FractionalMaxPool2d, FractionalMaxPool3d, LPPool1d,
+    LPPool2d, LPPool3d, MaxPool1d, MaxPool2d, MaxPool3d, MaxUnpool1d, MaxUnpool2d, MaxUnpool3d, OutputSize,
+};
+pub use recurrent::{GRU, LSTM, RNN, Recurrence, RecurrentConfig};
 pub use sequential::Sequential;
-pub use simple::{Dropout, Flatten, Identity, ReLU};
+pub use simple::{
+    ChannelShuffle, Flatten, Fold, Identity, PixelShuffle, PixelUnshuffle, Unflatten, Unfold, Upsample,
+};
 pub use state_dict::StateDict;
 pub use summary::{Summary, SummaryItem, SummaryRow};
+pub use transformer::{
+    Masks, Transformer, TransformerActivation, TransformerConfig, TransformerDecoder,
+    TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,
+};

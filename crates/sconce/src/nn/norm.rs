@@ -8,7 +8,7 @@ use crate::functional::{self, RunningStats};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Module, Result, no_grad};
 
-/// The options of [`BatchNorm1d`] and [`BatchNorm2d`].
+/// The options of [`BatchNorm1d`], [`BatchNorm2d`] and [`BatchNorm3d`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNormConfig {
     /// What is added to the variance; 1e-5.
@@ -38,7 +38,7 @@ impl Default for BatchNormConfig {
     }
 }
 
-/// What both layers hold, in PyTorch's order.
+/// What all layers hold, in PyTorch's order.
 struct Parts {
     weight: Option<Param>,
     bias: Option<Param>,
@@ -83,7 +83,7 @@ impl BatchNormConfig {
 macro_rules! batch_norm {
     ($(#[$doc:meta])* $type:ident, $name:literal, $dims:pat, $expected:literal) => {
         $(#[$doc])*
-        #[derive(Debug, Module)]
+        #[derive(Clone, Debug, Module)]
         pub struct $type {
             /// The scale of each channel, `[num_features]`; starts as 1.
             pub weight: Option<Param>,
@@ -196,4 +196,9 @@ batch_norm! {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     BatchNorm2d, "BatchNorm2d", 4, "4 dimensions"
+}
+
+batch_norm! {
+    /// Batch normalisation over `[batch, channels, depth, height, width]`; PyTorch's `BatchNorm3d`.
+    BatchNorm3d, "BatchNorm3d", 5, "5 dimensions"
 }
