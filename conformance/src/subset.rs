@@ -84,7 +84,7 @@ fn write_tensors(store: &mut Store, path: &str, keys: &[&str], out: &Path) -> Re
     write_file(out, &bytes)
 }
 
-/// Copies a file; of a sharded model's index, the files beside it too.
+/// Copies a file; of a sharded model's index, the files beside it too, and of an ONNX model, its data.
 fn copy_file(from: &Path, to: &Path) -> Result<(), String> {
     if from.to_string_lossy().ends_with(".index.json")
         && let Some(folder) = from.parent()
@@ -96,6 +96,10 @@ fn copy_file(from: &Path, to: &Path) -> Result<(), String> {
             }
         }
         return Ok(());
+    }
+    let data = from.with_extension("data");
+    if data.is_file() {
+        copy(&data, &to.with_extension("data"))?;
     }
     copy(from, to)
 }

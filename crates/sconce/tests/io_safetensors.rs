@@ -106,3 +106,34 @@ fn files_are_laid_out_as_by_the_formats_own_library() -> Result<()> {
     assert_eq!(out[8 + size..], [4, 4, 4, 4, 4, 4, 4, 4, 3, 3, 1, 1, 2]);
     Ok(())
 }
+
+#[test]
+fn shards_and_their_index() -> Result<()> {
+    let mut archive = Archive::new();
+    for (name, size) in [("z", 4), ("a", 4), ("large", 50), ("m", 1), ("none", 0)] {
+        archive.push_bytes(Entry::new(name, DType::U8, [size]), vec![size as u8; size])?;
+    }
+    archive.set_metadata("format", "pt");
+    let folder = std::env::temp_dir().join(format!("sconce-shards-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    for (limit, counts) in [(8, &[2, 1, 2][..]), (1, &[1, 1, 1, 2]), (1000, &[5])] {
+        let files = archive.save_sharded(folder.join("model.safetensors.index.json"), limit)?;
+        let (index, shards) = files.split_last().expect("an index");
+        let held: Vec<usize> =
+            shards.iter().map(|f| io::open(f).map(|a| a.entries().len())).collect::<Result<_>>()?;
+        assert_eq!(held, counts);
+        let name = format!("model-00001-of-{:05}.safetensors", counts.len());
+        assert!(shards[0].ends_with(name) && index.ends_with("model.safetensors.index.json"));
+        let again = io::open(index)?;
+        assert_eq!(again.metadata(), archive.metadata());
+        let names = |a: &Archive| a.entries().iter().map(|e| e.name().to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(&again), names(&archive));
+        for entry in archive.entries() {
+            assert_eq!(again.read(again.get(entry.name()).expect("it"))?, archive.read(entry)?);
+        }
+    }
+    assert!(archive.save_sharded(folder.join("model.safetensors"), 0).is_err());
+    assert!(archive.save_sharded(folder.join("model.bin"), 8).is_err());
+    std::fs::remove_dir_all(folder)?;
+    Ok(())
+}

@@ -130,7 +130,7 @@ impl Archive {
     /// assert_eq!(archive.metadata_value("layers"), Some(MetaValue::from("12")));
     /// ```
     pub fn metadata_value(&self, key: &str) -> Option<MetaValue> {
-        let text = || self.places.get(key).map(|&place| MetaValue::from(self.metadata[place].1.as_str()));
+        let text = || self.metadata_text(key).map(|text| MetaValue::from(text.as_str()));
         self.typed.get(key).cloned().or_else(text)
     }
 
@@ -141,6 +141,11 @@ impl Archive {
         if !matches!(value, MetaValue::Str(_)) {
             self.typed.insert(key, value);
         }
+    }
+
+    /// The text of a key.
+    pub(super) fn metadata_text(&self, key: &str) -> Option<&String> {
+        self.places.get(key).map(|&place| &self.metadata[place].1)
     }
 
     pub(super) fn typed_metadata(&self, key: &str) -> Option<&MetaValue> {

@@ -43,6 +43,15 @@ pub enum Quantizer {
         /// The integer that stands for zero.
         zero_point: i64,
     },
+    /// A scale for each index of one dimension.
+    PerChannel {
+        /// The step between two integers, for each index.
+        scales: Vec<f64>,
+        /// What stands for zero, for each index; of some schemes no integer.
+        zero_points: Vec<f64>,
+        /// The dimension.
+        axis: usize,
+    },
 }
 
 impl Entry {

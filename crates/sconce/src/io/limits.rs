@@ -76,3 +76,6 @@ pub const MAX_ONNX_TENSORS: usize = 1 << 20;
 
 /// Places over which an ONNX tensor's elements may be spread when they are numbers or texts of the message.
 pub const MAX_ONNX_PLACES: usize = 1 << 20;
+
+/// Scales and zero points of the tensors of one file that are quantised by channel: they are read with the header.
+pub const MAX_QUANTIZER_NUMBERS: usize = 1 << 22;

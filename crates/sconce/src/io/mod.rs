@@ -10,7 +10,7 @@
 //! | format | read | write |
 //! |---|---|---|
 //! | `safetensors` | all types | yes |
-//! | `safetensors-sharded` (an index and its shards) | all types | no |
+//! | `safetensors-sharded` (an index and its shards) | all types | [`Archive::save_sharded`] |
 //! | `pytorch` (zip) | state dicts, nested checkpoints, whole models as data, TorchScript's tensors | state dicts and nested checkpoints |
 //! | `pytorch-legacy` (before 1.6), `pytorch-tar` (before 0.1.10) | the same | no |
 //! | `npy`, `npz` | numbers in any order, stored or compressed | yes, in C order |

@@ -44,6 +44,8 @@ pub(super) struct Builder<'a> {
     pub(super) pickle: &'a Pickle,
     pub(super) archive: &'a mut Archive,
     pub(super) tensors: Vec<Found>,
+    /// Scales and zero points read so far.
+    pub(super) quantizer_numbers: usize,
     pub(super) outside: &'a dyn Outside,
     tree: Tree,
     /// The value of each object that has one.
@@ -60,6 +62,7 @@ impl<'a> Builder<'a> {
             pickle,
             archive,
             tensors: Vec::new(),
+            quantizer_numbers: 0,
             outside,
             tree: Tree::new(),
             done: vec![None; pickle.objects.len()],

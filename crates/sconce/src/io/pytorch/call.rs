@@ -5,9 +5,10 @@ use super::globals::Storage;
 use crate::error::{Context, Error, Result};
 use crate::io::encoding::Encoding;
 use crate::io::entry::{Entry, Quantizer, contiguous_strides};
-use crate::io::limits::MAX_REBUILD_DEPTH;
+use crate::io::limits::{MAX_QUANTIZER_NUMBERS, MAX_REBUILD_DEPTH};
 use crate::io::pickle::{Call, Object, Ref};
 use crate::io::tree::{Object as Described, Sparse, Value};
+use crate::tensor::dtype::DType;
 
 impl<'a> Builder<'a> {
     /// The value of a call of `name`.
@@ -108,7 +109,7 @@ impl<'a> Builder<'a> {
             ("_rebuild_qtensor", [storage, offset, size, stride, parameters, requires_grad, _]) => {
                 let mut found = self.view(*storage, *offset, *size, *stride, None)?;
                 found.entry.requires_grad = self.flag(*requires_grad)?;
-                found.entry.quantizer = Some(Box::new(self.quantizer(*parameters)?));
+                found.entry.quantizer = Some(Box::new(self.quantizer(*parameters, &found.entry.shape)?));
                 Ok(Some(found))
             }
             (function, arguments)
@@ -200,7 +201,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn quantizer(&self, parameters: Ref) -> Result<Quantizer> {
+    fn quantizer(&mut self, parameters: Ref, shape: &[usize]) -> Result<Quantizer> {
         let parameters = self.items(parameters)?;
         let scheme = match parameters.first().map(|&r| self.pickle.get(r)) {
             Some(Object::Global(index)) => self.pickle.global(*index),
@@ -210,7 +211,45 @@ impl<'a> Builder<'a> {
             ("torch.per_tensor_affine", [_, scale, zero_point]) => {
                 Ok(Quantizer::PerTensor { scale: self.float(*scale)?, zero_point: self.int(*zero_point)? })
             }
+            (
+                "torch.per_channel_affine" | "torch.per_channel_affine_float_qparams",
+                [_, scales, zero_points, axis],
+            ) => {
+                let axis = self.size(*axis)?;
+                let channels =
+                    *shape.get(axis).ok_or_else(|| Error::format(format!("axis {axis} of {shape:?}")))?;
+                let scales = self.numbers(*scales, channels).context(|| "scales")?;
+                let zero_points = self.numbers(*zero_points, channels).context(|| "zero points")?;
+                Ok(Quantizer::PerChannel { scales, zero_points, axis })
+            }
             _ => Err(Error::unsupported(format!("a tensor quantised by {scheme}"))),
+        }
+    }
+
+    /// The values of a small tensor: one for each channel.
+    fn numbers(&mut self, tensor: Ref, channels: usize) -> Result<Vec<f64>> {
+        let mut found = self.wrapped(tensor, false, false, 0)?;
+        if found.entry.shape != [channels] {
+            let shape = &found.entry.shape;
+            return Err(Error::format(format!("shape {shape:?}, expected [{channels}]")));
+        }
+        self.quantizer_numbers += channels;
+        if self.quantizer_numbers > MAX_QUANTIZER_NUMBERS || !found.entry.is_contiguous() {
+            return Err(Error::unsupported(format!(
+                "strided numbers, or more than {MAX_QUANTIZER_NUMBERS} of them in the file"
+            )));
+        }
+        found.entry.storage = found.storage;
+        let bytes = self.archive.read(&found.entry)?;
+        match found.entry.encoding.dtype() {
+            Some(DType::F64) => Ok(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect()),
+            Some(DType::F32) => {
+                Ok(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b).into()).collect())
+            }
+            Some(DType::I64) => {
+                Ok(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect())
+            }
+            _ => Err(Error::unsupported(format!("numbers of {}", found.entry.encoding.name()))),
         }
     }
 

@@ -6,7 +6,7 @@
 //! - State dicts and nested checkpoints are listed in full, with their structure in [`Archive::tree`].
 //! - A module that was saved whole lists the tensors of its state dict; its objects are described, not made. Only
 //!   PyTorch's own classes pass, unless [`Objects::Any`](super::Objects::Any) is asked for.
-//! - Per-tensor quantised tensors are listed with their integers, sparse ones by their parts, NumPy arrays as arrays;
+//! - Quantised tensors are listed with their integers, sparse ones by their parts, NumPy arrays as arrays;
 //!   NumPy scalars are read as numbers.
 //! - Numbers of a big-endian file are turned when read.
 //! - What is written loads with `torch.load(…, weights_only=True)`, and each storage is written once.

@@ -109,14 +109,7 @@ impl Format for Safetensors {
     }
 
     fn write(&self, archive: &Archive, out: &mut dyn Write) -> Result<()> {
-        if let Some(tree) = archive.tree()
-            && let Some(path) = tree.first_plain_value()
-        {
-            return Err(Error::unsupported(format!(
-                "safetensors holds tensors only, but {} is another value",
-                display_name(&path)
-            )));
-        }
+        check_tree(archive)?;
         let mut order = Vec::with_capacity(archive.entries().len());
         for entry in archive.entries() {
             order.push((type_rank(entry)?, entry));
@@ -149,6 +142,17 @@ impl Format for Safetensors {
             archive.for_each_chunk(entry, CHUNK_BYTES, |bytes| Ok(out.write_all(bytes)?))?;
         }
         Ok(())
+    }
+}
+
+/// Refuses structures that hold more than tensors.
+fn check_tree(archive: &Archive) -> Result<()> {
+    match archive.tree().and_then(|tree| tree.first_plain_value()) {
+        Some(path) => Err(Error::unsupported(format!(
+            "safetensors holds tensors only, but {} is another value",
+            display_name(&path)
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -1,17 +1,21 @@
 //! Models in several safetensors files: an index, `model.safetensors.index.json`, says which tensor is in which file.
 //!
 //! Index and shards must agree exactly: a tensor that its shard lacks and a tensor that the index does not name are
-//! errors. Shards lie in the index's folder; a name that leaves it is refused, whatever it points to.
+//! errors. Metadata are those of all shards. Shards lie in the index's folder; a name that leaves it is refused, whatever it points to.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::Safetensors;
-use super::header::PairsSeed;
+use super::header::{PairsSeed, quoted};
 use crate::error::{Context, Error, Result};
 use crate::io::archive::{Archive, display_name};
+use crate::io::atomic;
+use crate::io::entry::Entry;
 use crate::io::format::{Format, Options};
 use crate::io::limits::MAX_JSON_HEADER_BYTES;
 use crate::io::source::Source;
@@ -65,6 +69,14 @@ impl Format for Sharded {
         let mut files: Vec<_> = shards.into_iter().collect();
         files.sort_by_key(|(file, _)| *file);
         for (file, shard) in files {
+            for (key, value) in shard.metadata() {
+                // Shards mostly repeat one table; where they differ, the file is part of the key.
+                match archive.metadata_text(key) {
+                    Some(known) if known == value => {}
+                    Some(_) => archive.set_metadata(format!("{file}: {key}"), value.as_str()),
+                    None => archive.set_metadata(key.as_str(), value.as_str()),
+                }
+            }
             if let Some(stray) = shard.entries().iter().find(|e| archive.get(e.name()).is_none()) {
                 let (file, stray) = (display_name(file), display_name(stray.name()));
                 return Err(Error::format(format!("{file} holds {stray}, which the index does not name")));
@@ -72,6 +84,102 @@ impl Format for Sharded {
         }
         Ok(archive)
     }
+}
+
+const INDEX_SUFFIX: &str = ".index.json";
+const SHARD_SUFFIX: &str = ".safetensors";
+
+impl Archive {
+    /// Writes the archive to several safetensors files of at most `shard_bytes` of tensors each, and their index; a
+    /// larger tensor has a file of its own. Returns the files written, the index last.
+    ///
+    /// `index` is the index's path, such as `model.safetensors.index.json`, or that path without `.index.json`. The
+    /// files beside it are then `model-00001-of-00003.safetensors` and so on, filled in the archive's order as by
+    /// Hugging Face's libraries. Each file appears whole or not at all, the index after all others.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the path has another form, when safetensors cannot hold what the archive holds, and when the system
+    /// refuses.
+    ///
+    /// ```
+    /// use sconce::{DType, io::{self, Archive, Entry}};
+    ///
+    /// let mut archive = Archive::new();
+    /// for name in ["a", "b", "c"] {
+    ///     archive.push_bytes(Entry::new(name, DType::U8, [6]), vec![1; 6])?;
+    /// }
+    /// let folder = std::env::temp_dir().join(format!("sconce-doc-shards-{}", std::process::id()));
+    /// std::fs::create_dir_all(&folder)?;
+    /// let files = archive.save_sharded(folder.join("model.safetensors"), 12)?;
+    /// assert_eq!(files.len(), 3);
+    /// assert_eq!(io::open(files.last().unwrap())?.entries(), io::open(&files[2])?.entries());
+    /// assert_eq!(io::open(&files[0])?.entries().len(), 2);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn save_sharded(&self, index: impl AsRef<Path>, shard_bytes: u64) -> Result<Vec<PathBuf>> {
+        let path = index.as_ref();
+        let place = || path.display().to_string();
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let stem = name.strip_suffix(INDEX_SUFFIX).unwrap_or(name).strip_suffix(SHARD_SUFFIX);
+        let stem = stem
+            .ok_or_else(|| Error::argument("expected a name that ends with .safetensors.index.json"))
+            .context(place)?;
+        if shard_bytes == 0 {
+            return Err(Error::argument("shards of no bytes").context(place()));
+        }
+        super::check_tree(self).context(place)?;
+        let shards = self.shards(shard_bytes).context(place)?;
+        let mut written = Vec::with_capacity(shards.len() + 1);
+        let mut weights = Vec::with_capacity(self.entries().len());
+        for (i, shard) in shards.iter().enumerate() {
+            let file = format!("{stem}-{:05}-of-{:05}{SHARD_SUFFIX}", i + 1, shards.len());
+            let target = path.with_file_name(&file);
+            shard.save(&target, Safetensors.name())?;
+            written.push(target);
+            weights.extend(shard.entries().iter().map(|entry| (entry.name(), file.clone())));
+        }
+        let target = path.with_file_name(format!("{stem}{SHARD_SUFFIX}{INDEX_SUFFIX}"));
+        let text = index_text(self.entries().iter().map(Entry::bytes).sum(), &weights);
+        atomic::write(&target, |out| Ok(out.write_all(text.as_bytes())?))
+            .context(|| target.display().to_string())?;
+        written.push(target);
+        Ok(written)
+    }
+
+    /// The archive in parts, in order, of at most that many bytes each or one tensor.
+    fn shards(&self, shard_bytes: u64) -> Result<Vec<Self>> {
+        let new = || {
+            let mut shard = Self::new();
+            shard.set_big_endian(self.is_big_endian());
+            shard.set_metadata_list(self.metadata().to_vec());
+            shard
+        };
+        let (mut shards, mut shard, mut held) = (Vec::new(), new(), 0_u64);
+        for entry in self.entries() {
+            if !shard.entries().is_empty() && held.saturating_add(entry.bytes()) > shard_bytes {
+                shards.push(std::mem::replace(&mut shard, new()));
+                held = 0;
+            }
+            shard.adopt(self, entry)?;
+            held = held.saturating_add(entry.bytes());
+        }
+        shards.push(shard);
+        Ok(shards)
+    }
+}
+
+/// The index as Hugging Face's libraries lay it out.
+fn index_text(total_size: u64, weights: &[(&str, String)]) -> String {
+    let mut text =
+        format!("{{\n  \"metadata\": {{\n    \"total_size\": {total_size}\n  }},\n  \"{WEIGHT_MAP}\": {{");
+    for (i, (name, file)) in weights.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        text.push_str(&format!("{comma}\n    {}: {}", quoted(name), quoted(file)));
+    }
+    text.push_str("\n  }\n}\n");
+    text
 }
 
 /// The tensors of the index with their files, in order.
