@@ -14,6 +14,8 @@ use std::mem::MaybeUninit;
 const PIECE: usize = 4096;
 /// Tables that a task of a histogram counts in.
 const TABLES: usize = 4;
+/// Histograms of more bins look for the place of each element instead of comparing it with every edge.
+const MOST_EDGES: usize = 32;
 /// Elements per task; fixes the order of merging.
 const CHUNK: usize = 64 * PIECE;
 
@@ -263,14 +265,25 @@ pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64
     }
     let chunks = n.div_ceil(CHUNK);
     let total = std::sync::Mutex::new(counts);
+    let edges: Vec<f64> = if bins <= MOST_EDGES && min < max {
+        // The ends are weighted, so that the width of the range cannot overflow.
+        let part = |k: usize| k as f64 / bins as f64;
+        (0..bins).map(|k| (min * (1.0 - part(k)) + max * part(k)).clamp(min, max)).chain([max]).collect()
+    } else {
+        Vec::new()
+    };
     par::for_ranges(chunks, 1, |from, to| {
         // Tables side by side, since equal elements in a row would wait for each other.
         let mut own = vec![0u64; TABLES * (bins + 1)];
         let end = (to * CHUNK).min(n) * elem.size();
         for bytes in bytes[from * CHUNK * elem.size()..end].chunks(PIECE * elem.size()) {
-            match elem {
-                Elem::F32 | Elem::F16 | Elem::BF16 => count::<f32>(elem, bytes, min, max, bins, &mut own),
-                _ => count::<f64>(elem, bytes, min, max, bins, &mut own),
+            match (elem, edges.is_empty()) {
+                (Elem::F32 | Elem::F16 | Elem::BF16, true) => {
+                    count::<f32>(elem, bytes, min, max, bins, &mut own);
+                }
+                (_, true) => count::<f64>(elem, bytes, min, max, bins, &mut own),
+                (Elem::F32 | Elem::F16 | Elem::BF16, false) => compare::<f32>(elem, bytes, &edges, &mut own),
+                (_, false) => compare::<f64>(elem, bytes, &edges, &mut own),
             }
         }
         let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -280,6 +293,50 @@ pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64
             }
         }
     });
+}
+
+/// Counts a piece by comparing all of it with one edge after another: two instructions for many elements at once,
+/// which beats finding the place of each element while the edges are few.
+fn compare<T: Real>(elem: Elem, bytes: &[u8], edges: &[f64], counts: &mut [u64]) {
+    let mut block = [const { MaybeUninit::uninit() }; PIECE];
+    let x = read::<T>(elem, bytes, &mut block);
+    let [inner @ .., max] = edges else { return };
+    // SAFETY: any slice will do.
+    let mut above = unsafe { beyond(x.as_ptr(), x.len(), T::from_f64(*max)) };
+    for (count, &edge) in counts.iter_mut().zip(inner).rev() {
+        // SAFETY: as above.
+        let here = unsafe { from_on(x.as_ptr(), x.len(), T::from_f64(edge)) };
+        *count += here - above.min(here);
+        above = here;
+    }
+}
+
+versions! {
+    /// How many of `n` elements are `edge` or more.
+    ///
+    /// # Safety
+    /// `x` has `n` elements, at most [`PIECE`].
+    unsafe fn from_on[T: Real][T](x: *const T, n: usize, edge: T) -> u64 = from_on_body
+}
+
+#[inline(always)]
+unsafe fn from_on_body<T: Real>(x: *const T, n: usize, edge: T) -> u64 {
+    // SAFETY: `i < n`. Up to `PIECE` ones are exact.
+    lanes::sum(n, |i| if unsafe { *x.add(i) } >= edge { T::ONE } else { T::ZERO }).to_f64() as u64
+}
+
+versions! {
+    /// How many of `n` elements are more than `edge`.
+    ///
+    /// # Safety
+    /// `x` has `n` elements, at most [`PIECE`].
+    unsafe fn beyond[T: Real][T](x: *const T, n: usize, edge: T) -> u64 = beyond_body
+}
+
+#[inline(always)]
+unsafe fn beyond_body<T: Real>(x: *const T, n: usize, edge: T) -> u64 {
+    // SAFETY: as above.
+    lanes::sum(n, |i| if unsafe { *x.add(i) } > edge { T::ONE } else { T::ZERO }).to_f64() as u64
 }
 
 /// Counts a piece in tables of `bins + 1` counts, the last of each for what is out of range.

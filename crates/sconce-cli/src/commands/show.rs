@@ -58,9 +58,10 @@ fn show(
     out: &mut dyn Write,
 ) -> std::result::Result<(), Failure> {
     let entries = select(archive, selector)?;
+    let summaries = stats::of_entries(archive, &entries, BINS);
     let mut rows = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let summary = match stats::of_entry(archive, entry, BINS) {
+    for (entry, summary) in entries.into_iter().zip(summaries) {
+        let summary = match summary {
             Ok(summary) => Some(summary),
             Err(error) if error.kind() == sconce::ErrorKind::Unsupported => None,
             Err(error) => return Err(error.into()),

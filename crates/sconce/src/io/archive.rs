@@ -13,7 +13,7 @@ use super::format;
 use super::gather::{Rows, copy_row, flip_signs, swap_bytes};
 use super::limits::{MAX_EXPANDED_BYTES, MAX_NAME_BYTES};
 use super::metadata::MetaValue;
-use super::source::{ReadAt, zeroed};
+use super::source::{ReadAt, range, zeroed};
 use super::tree::{Tree, Value};
 use crate::error::{Context, Error, Result};
 
@@ -359,6 +359,23 @@ impl Archive {
         }
         let (start, _) = Self::span(entry);
         storage.position().map(|(path, at)| (path, at + start))
+    }
+
+    /// Fills `out` with a part of a contiguous tensor's bytes, from byte `start` on; parts are whole elements.
+    pub(crate) fn read_part(&self, entry: &Entry, start: u64, out: &mut [u8]) -> Result<()> {
+        let result = self.readable(entry).and_then(|storage| {
+            range(start, out.len() as u64, entry.bytes())?;
+            if !entry.is_contiguous() {
+                return Err(Error::argument("a part of a tensor that is not contiguous"));
+            }
+            if out.is_empty() {
+                return Ok(());
+            }
+            storage.read_at(Self::span(entry).0 + start, out)?;
+            self.finish(entry, out);
+            Ok(())
+        });
+        result.context(|| self.place(entry))
     }
 
     /// Passes a tensor's bytes to `visit`, in row-major order, at most about `chunk_bytes` at once.

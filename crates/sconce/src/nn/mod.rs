@@ -10,8 +10,8 @@ mod copy;
 mod dict;
 mod embedding;
 mod ext;
-mod file;
 mod extent;
+mod file;
 pub mod init;
 mod layer;
 mod lazy;
@@ -51,16 +51,13 @@ pub use dict::ModuleDict;
 pub use embedding::{Embedding, EmbeddingBag, EmbeddingBagConfig, EmbeddingConfig};
 pub use ext::ModuleExt;
 pub(crate) use ext::each_parameter;
-pub use file::LoadOptions;
 pub use extent::Extent;
+pub use file::LoadOptions;
 pub use layer::Layer;
 pub use lazy::Lazy;
 pub use leaf::{Buffer, Mode, Param};
-pub use linear::{Linear, LinearConfig};
-pub use load::{DTypes, LoadReport, Mismatch, Strictness, Unmatched};
-pub use loss::{CrossEntropyLoss, MSELoss};
 pub use linear::{Bilinear, Linear, LinearConfig};
-pub use load::{LoadReport, Mismatch, Strictness, Unmatched};
+pub use load::{DTypes, LoadReport, Mismatch, Strictness, Unmatched};
 pub use loss::{
     BCELoss, BCEWithLogitsLoss, CTCLoss, CosineEmbeddingLoss, CosineSimilarity, CrossEntropyLoss,
     GaussianNLLLoss, HingeEmbeddingLoss, HuberLoss, KLDivLoss, L1Loss, LinearCrossEntropyConfig,

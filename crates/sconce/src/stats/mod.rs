@@ -1,17 +1,18 @@
 //! Statistics of parameters: one streaming pass over a tensor in memory or in a file.
 
+mod stream;
+
 use sconce_kernels::histogram;
 
-use crate::io::{Archive, Encoding, Entry};
+use crate::io::{Archive, Entry};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 pub use sconce_kernels::Stats;
 
-/// Bytes read from a file at once.
-const CHUNK_BYTES: usize = 8 << 20;
-
-/// Tensors of more elements than this have their histogram taken from evenly spread chunks of about as many.
+/// Tensors of more elements than this have their histogram taken from as many, in evenly spread blocks.
+///
+/// Everything else is always taken of all elements.
 pub const HISTOGRAM_SAMPLE: u64 = 1 << 20;
 
 /// Statistics of one tensor and the distribution of its finite values.
@@ -19,8 +20,8 @@ pub const HISTOGRAM_SAMPLE: u64 = 1 << 20;
 pub struct Summary {
     /// Count, extremes, mean, deviation, norm, zeros, NaN and infinities.
     pub stats: Stats,
-    /// How many finite values lie in each of as many equal ranges from the least to the greatest; see
-    /// [`HISTOGRAM_SAMPLE`] for large tensors.
+    /// How many finite values lie in each of as many equal ranges from the least to the greatest; of large tensors in
+    /// files a sample, see [`HISTOGRAM_SAMPLE`].
     pub histogram: Vec<u64>,
 }
 
@@ -55,35 +56,28 @@ pub fn of_tensor(x: &Tensor, bins: usize) -> Result<Summary> {
 ///
 /// If the file cannot be read, or the elements are packed or of a dtype that is only stored.
 pub fn of_entry(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary> {
-    let Encoding::Plain(dtype) = entry.encoding() else {
-        return Err(Error::unsupported(format!(
-            "{}: no statistics of {} elements",
-            entry.name(),
-            entry.encoding().name()
-        )));
-    };
-    let elem = elem(dtype)?;
-    let mut stats = Stats::default();
-    archive.for_each_chunk(entry, CHUNK_BYTES, |bytes| {
-        stats = stats.merge(Stats::of(elem, bytes));
-        Ok(())
-    })?;
-    let mut counts = vec![0; bins];
-    if stats.finite() > 0 {
-        // Every chunk gives the same share of its elements, from its start.
-        let share = (HISTOGRAM_SAMPLE as f64 / entry.numel() as f64).min(1.0);
-        archive.for_each_chunk(entry, SAMPLE_CHUNK_BYTES, |bytes| {
-            let n = bytes.len() / dtype.size();
-            let taken = ((n as f64 * share).ceil() as usize).min(n);
-            histogram(elem, &bytes[..taken * dtype.size()], stats.min, stats.max, &mut counts);
-            Ok(())
-        })?;
-    }
-    Ok(Summary { stats, histogram: counts })
+    let mut all = of_entries(archive, &[entry], bins);
+    all.pop().unwrap_or_else(|| Err(Error::not_found("no entry")))
 }
 
-/// Bytes of a chunk of the histogram's pass.
-const SAMPLE_CHUNK_BYTES: usize = 1 << 20;
+/// Summarises tensors in a file, in bounded memory, each with a histogram of `bins` ranges; in the order of the
+/// entries. Several threads share the work; the results do not depend on them.
+///
+/// A result is an error as for [`of_entry`].
+///
+/// ```
+/// use sconce::{Tensor, io::Archive, stats};
+///
+/// let mut archive = Archive::new();
+/// archive.push_tensor("x", &Tensor::from_vec(vec![1.0f32, 5.0], [2])?)?;
+/// let entries: Vec<_> = archive.entries().iter().collect();
+/// let summary = stats::of_entries(&archive, &entries, 2).remove(0)?;
+/// assert_eq!((summary.stats.mean, summary.histogram), (3.0, vec![1, 1]));
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn of_entries(archive: &Archive, entries: &[&Entry], bins: usize) -> Vec<Result<Summary>> {
+    stream::summarise(archive, entries, bins)
+}
 
 fn elem(dtype: DType) -> Result<sconce_kernels::Elem> {
     dtype.elem().ok_or_else(|| Error::unsupported(format!("no statistics of {dtype}")))
