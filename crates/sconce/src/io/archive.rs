@@ -224,6 +224,31 @@ impl Archive {
         Ok(self.entries.len() - 1)
     }
 
+    /// The same file with other tensors: its name, format and metadata stay; numbers are little-endian.
+    pub(crate) fn with_parts(
+        &self,
+        storages: Vec<Arc<dyn ReadAt>>,
+        entries: impl IntoIterator<Item = (Entry, usize)>,
+        tree: Option<Tree>,
+    ) -> Result<Self> {
+        let mut out = Self {
+            name: self.name.clone(),
+            format: self.format,
+            metadata: self.metadata.clone(),
+            places: self.places.clone(),
+            typed: self.typed.clone(),
+            storages,
+            ..Self::default()
+        };
+        for (entry, storage) in entries {
+            out.push(entry, storage)?;
+        }
+        if let Some(tree) = tree {
+            out.set_tree(tree)?;
+        }
+        Ok(out)
+    }
+
     /// Moves a tensor of another archive here: its entry and, shared, its bytes.
     pub(super) fn adopt(&mut self, other: &Self, entry: &Entry) -> Result<usize> {
         let storage = self.add_storage(Arc::clone(&other.storages[entry.storage]));
@@ -282,6 +307,35 @@ impl Archive {
             self.fill(entry, out)
         });
         result.context(|| self.place(entry))
+    }
+
+    /// The file that holds a tensor's bytes, and where in it they begin: where to write to change the values in place.
+    ///
+    /// The [`Entry::bytes`] there are in row-major order, in the file's byte order (see
+    /// [`is_big_endian`](Self::is_big_endian)). `None` if the tensor is a strided or a marked view, or if its bytes
+    /// are in memory, compressed, converted or covered by a checksum.
+    ///
+    /// ```
+    /// use sconce::{DType, io::{Archive, Entry}};
+    ///
+    /// let mut archive = Archive::new();
+    /// archive.push_bytes(Entry::new("x", DType::I8, [3]), vec![7, 8, 9])?;
+    /// let path = std::env::temp_dir().join(format!("sconce-doc-position-{}.gguf", std::process::id()));
+    /// archive.save(&path, "gguf")?;
+    /// let read = sconce::io::open(&path)?;
+    /// let (file, at) = read.position(read.get("x").unwrap()).unwrap();
+    /// assert_eq!(std::fs::read(file)?[at as usize..][..3], [7, 8, 9]);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn position(&self, entry: &Entry) -> Option<(&Path, u64)> {
+        let storage = self.storages.get(entry.storage)?;
+        entry.check(storage.size()).ok()?;
+        if !entry.is_contiguous() || entry.is_lazy() || entry.numel() == 0 {
+            return None;
+        }
+        let (start, _) = Self::span(entry);
+        storage.position().map(|(path, at)| (path, at + start))
     }
 
     /// Passes a tensor's bytes to `visit`, in row-major order, at most about `chunk_bytes` at once.
@@ -460,8 +514,8 @@ impl Archive {
         }
     }
 
-    /// Whether the storages hold big-endian numbers.
-    pub(super) fn big_endian(&self) -> bool {
+    /// Whether the storages hold big-endian numbers; what is read is little-endian in any case.
+    pub fn is_big_endian(&self) -> bool {
         self.big_endian
     }
 
@@ -483,7 +537,7 @@ impl fmt::Debug for Archive {
 }
 
 /// A name as errors show it: on one line, and visible when empty.
-pub(super) fn display_name(name: &str) -> String {
+pub(crate) fn display_name(name: &str) -> String {
     match name {
         "" => "\"\"".to_owned(),
         name => name

@@ -25,6 +25,7 @@ mod gguf;
 pub mod limits;
 mod metadata;
 mod pickle;
+mod places;
 mod pytorch;
 mod reader;
 mod safetensors;
@@ -37,11 +38,15 @@ use std::path::Path;
 use crate::error::Result;
 
 pub use archive::Archive;
+pub(crate) use archive::display_name;
 pub use encoding::{Encoding, Packed};
 pub use entry::{Entry, Quantizer};
 pub use format::{FORMATS, Format, Objects, Options, format_for_path};
+pub(crate) use gather::swap_bytes;
 pub use metadata::{MetaArray, MetaValue};
+pub(crate) use places::{Fate, replant};
 pub use source::{ReadAt, Source, Window};
+pub(crate) use source::{range, zeroed};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 
 /// Opens a model file of any known format; only its header is read.

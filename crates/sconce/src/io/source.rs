@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::limits::MAX_NAME_BYTES;
 use crate::error::{Context, Error, ErrorKind, Result};
 
 /// Bytes that can be read at any position, from several threads at once.
@@ -21,6 +22,14 @@ pub trait ReadAt: Send + Sync {
     ///
     /// Fails when the range leaves the bytes, when the system refuses, and when a checksum does not match.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()>;
+
+    /// The file that holds these bytes just as they are, one after another, and where in it they begin.
+    ///
+    /// `None` for bytes in memory, compressed or converted ones, and those that a checksum covers: writing there
+    /// would not change what is read.
+    fn position(&self) -> Option<(&Path, u64)> {
+        None
+    }
 
     /// All the bytes, when they are in memory and need no check.
     fn as_slice(&self) -> Option<&[u8]> {
@@ -72,7 +81,7 @@ impl Source {
         let path = path.as_ref();
         let name = path.display().to_string();
         let file = File::open(path).context(|| name.clone())?;
-        Ok(Self { path: Some(path.to_path_buf()), ..Self::from_file(name, file)? })
+        Self::of(name, file, Some(path.to_path_buf()))
     }
 
     /// Reads from an open file; `name` is what errors call it.
@@ -81,13 +90,16 @@ impl Source {
     ///
     /// Fails when the size cannot be found or it is not a regular file.
     pub fn from_file(name: impl Into<String>, file: File) -> Result<Self> {
-        let name = name.into();
+        Self::of(name.into(), file, None)
+    }
+
+    fn of(name: String, file: File, path: Option<PathBuf>) -> Result<Self> {
         let metadata = file.metadata().context(|| name.clone())?;
         if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Io, "not a regular file").context(name));
         }
-        let size = metadata.len();
-        Ok(Self { name, path: None, bytes: Arc::new(FileBytes { file: PositionedFile::new(file), size }) })
+        let bytes = FileBytes { file: PositionedFile::new(file), size: metadata.len(), path: path.clone() };
+        Ok(Self { name, path, bytes: Arc::new(bytes) })
     }
 
     /// Reads from memory.
@@ -122,6 +134,28 @@ impl Source {
             Some(path) => Self::open(path.with_file_name(name)),
             None => {
                 Err(Error::unsupported(format!("{name:?} cannot be found without the path of {}", self.name)))
+            }
+        }
+    }
+
+    /// Opens another file of the same folder or of one below it, by a path with `/`.
+    ///
+    /// Symbolic links are followed: in the caches of model hubs every file is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the path is absolute or leaves the folder; when the source was not opened by its path; and when the
+    /// file cannot be opened.
+    pub fn below(&self, path: &str) -> Result<Self> {
+        let inside = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
+        let plain = !path.is_empty() && Path::new(path).components().all(inside);
+        if !plain || path.len() > MAX_NAME_BYTES || path.contains(['\\', ':', '\0']) {
+            return Err(Error::format(format!("{path:?} is not a path within the same folder")));
+        }
+        match &self.path {
+            Some(own) => Self::open(own.with_file_name(path)),
+            None => {
+                Err(Error::unsupported(format!("{path:?} cannot be found without the path of {}", self.name)))
             }
         }
     }
@@ -187,6 +221,10 @@ impl ReadAt for Window {
         self.bytes.read_at(self.offset + offset, out)
     }
 
+    fn position(&self) -> Option<(&Path, u64)> {
+        self.bytes.position().map(|(path, start)| (path, start + self.offset))
+    }
+
     fn as_slice(&self) -> Option<&[u8]> {
         let start = usize::try_from(self.offset).ok()?;
         self.bytes.as_slice()?.get(start..start.checked_add(usize::try_from(self.size).ok()?)?)
@@ -194,7 +232,7 @@ impl ReadAt for Window {
 }
 
 /// The range of `size` bytes at `offset`, if it lies within `total`.
-pub(super) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Range<u64>> {
+pub(crate) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Range<u64>> {
     match offset.checked_add(size) {
         Some(end) if end <= total => Ok(offset..end),
         _ => Err(Error::format(format!("{size} bytes at byte {offset} lie beyond the end at byte {total}"))),
@@ -202,7 +240,7 @@ pub(super) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Rang
 }
 
 /// A vector of zeros, or an error where memory is short.
-pub(super) fn zeroed(size: u64) -> Result<Vec<u8>> {
+pub(crate) fn zeroed(size: u64) -> Result<Vec<u8>> {
     let size =
         usize::try_from(size).map_err(|_| Error::unsupported(format!("{size} bytes exceed memory")))?;
     let mut out = Vec::new();
@@ -215,6 +253,7 @@ pub(super) fn zeroed(size: u64) -> Result<Vec<u8>> {
 struct FileBytes {
     file: PositionedFile,
     size: u64,
+    path: Option<PathBuf>,
 }
 
 impl ReadAt for FileBytes {
@@ -225,6 +264,10 @@ impl ReadAt for FileBytes {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         range(offset, out.len() as u64, self.size)?;
         Ok(self.file.read_exact_at(out, offset)?)
+    }
+
+    fn position(&self) -> Option<(&Path, u64)> {
+        self.path.as_deref().map(|path| (path, 0))
     }
 }
 

@@ -105,7 +105,7 @@ impl Format for PyTorch {
         zip.record(&name("data.pkl"), &pickle)?;
         zip.record(&name(".format_version"), b"1")?;
         zip.record(&name(".storage_alignment"), b"64")?;
-        zip.record(&name("byteorder"), if archive.big_endian() { b"big" } else { b"little" })?;
+        zip.record(&name("byteorder"), if archive.is_big_endian() { b"big" } else { b"little" })?;
         for (key, &storage) in plan.order.iter().enumerate() {
             let bytes = archive.storage(storage).ok_or_else(|| Error::argument("a storage is missing"))?;
             zip.stream(&name(&format!("data/{key}")), bytes.size(), |put| copy(&**bytes, put))?;

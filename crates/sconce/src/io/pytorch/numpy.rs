@@ -33,7 +33,7 @@ impl<'a> Builder<'a> {
                 let encoding = Encoding::Plain(dtype);
                 let mut bytes = self.bytes(bytes)?;
                 // The archive turns every number when its file is big-endian; an array has an order of its own.
-                if big != self.archive.big_endian() {
+                if big != self.archive.is_big_endian() {
                     swap_bytes(&mut bytes, encoding.number_size());
                 }
                 let (shape, fortran) = (self.sizes(shape)?, self.flag(fortran)?);
