@@ -4,6 +4,7 @@ extern crate self as sconce;
 
 pub mod autograd;
 pub mod checkpoint;
+pub mod compress;
 mod error;
 pub mod functional;
 pub mod io;

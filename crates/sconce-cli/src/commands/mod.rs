@@ -1,5 +1,8 @@
 //! The table of commands, from which usage and help are made.
 
+mod convert;
+mod edit;
+mod output;
 mod show;
 
 use std::io::Write;
@@ -14,7 +17,7 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY];
+const COMMANDS: &[Entry] = &[show::ENTRY, edit::ENTRY, convert::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {

@@ -231,6 +231,31 @@ impl Archive {
         Ok(self.entries.len() - 1)
     }
 
+    /// The same file with other tensors: its name, format and metadata stay; numbers are little-endian.
+    pub(crate) fn with_parts(
+        &self,
+        storages: Vec<Arc<dyn ReadAt>>,
+        entries: impl IntoIterator<Item = (Entry, usize)>,
+        tree: Option<Tree>,
+    ) -> Result<Self> {
+        let mut out = Self {
+            name: self.name.clone(),
+            format: self.format,
+            metadata: self.metadata.clone(),
+            places: self.places.clone(),
+            typed: self.typed.clone(),
+            storages,
+            ..Self::default()
+        };
+        for (entry, storage) in entries {
+            out.push(entry, storage)?;
+        }
+        if let Some(tree) = tree {
+            out.set_tree(tree)?;
+        }
+        Ok(out)
+    }
+
     /// Moves a tensor of another archive here: its entry and, shared, its bytes.
     pub(super) fn adopt(&mut self, other: &Self, entry: &Entry) -> Result<usize> {
         let storage = self.add_storage(Arc::clone(&other.storages[entry.storage]));
@@ -577,7 +602,7 @@ impl fmt::Debug for Archive {
 }
 
 /// A name as errors show it: on one line, and visible when empty.
-pub(super) fn display_name(name: &str) -> String {
+pub(crate) fn display_name(name: &str) -> String {
     match name {
         "" => "\"\"".to_owned(),
         name => name

@@ -97,6 +97,29 @@ impl Entry {
         self
     }
 
+    /// Gives it another name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Gives it another encoding; the bytes are the caller's business.
+    #[must_use]
+    pub(crate) fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
+    }
+
+    /// Makes it begin at the start of a storage, row by row.
+    #[must_use]
+    pub(crate) fn made_contiguous(mut self) -> Self {
+        self.strides = contiguous_strides(&self.shape);
+        self.offset = 0;
+        (self.conjugate, self.negative) = (false, false);
+        self
+    }
+
     /// The name: in nested files, keys and indices joined by dots.
     pub fn name(&self) -> &str {
         &self.name
@@ -164,7 +187,7 @@ impl Entry {
     }
 
     /// Whether a stored sign or conjugation bit makes the values differ from the bytes.
-    pub(super) fn is_lazy(&self) -> bool {
+    pub(crate) fn is_lazy(&self) -> bool {
         self.conjugate || self.negative
     }
 

@@ -71,7 +71,7 @@ pub(super) fn copy_row(bytes: &[u8], first: usize, stride: usize, size: usize, o
 }
 
 /// Reverses the bytes of every number.
-pub(super) fn swap_bytes(bytes: &mut [u8], number_size: usize) {
+pub(crate) fn swap_bytes(bytes: &mut [u8], number_size: usize) {
     if number_size > 1 {
         bytes.chunks_exact_mut(number_size).for_each(<[u8]>::reverse);
     }

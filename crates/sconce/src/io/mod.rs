@@ -30,6 +30,7 @@ mod metadata;
 mod npy;
 mod onnx;
 mod pickle;
+mod places;
 mod pytorch;
 mod reader;
 mod safetensors;
@@ -44,14 +45,18 @@ use std::path::Path;
 use crate::error::Result;
 
 pub use archive::Archive;
+pub(crate) use archive::display_name;
 pub use encoding::{Encoding, Packed};
 pub use entry::{Entry, Quantizer};
 pub(crate) use format::to_write;
 pub use format::{FORMATS, Format, Objects, Options, format_for_path};
+pub(crate) use gather::swap_bytes;
 pub use metadata::{MetaArray, MetaValue};
+pub(crate) use places::{Fate, replant};
 pub use source::{ReadAt, Source, Window};
 pub(crate) use tensors::Tensors;
 pub use tensors::{load, save};
+pub(crate) use source::{range, zeroed};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 
 /// Opens a model file of any known format; only its header is read.

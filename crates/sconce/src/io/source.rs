@@ -232,7 +232,7 @@ impl ReadAt for Window {
 }
 
 /// The range of `size` bytes at `offset`, if it lies within `total`.
-pub(super) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Range<u64>> {
+pub(crate) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Range<u64>> {
     match offset.checked_add(size) {
         Some(end) if end <= total => Ok(offset..end),
         _ => Err(Error::format(format!("{size} bytes at byte {offset} lie beyond the end at byte {total}"))),
@@ -240,7 +240,7 @@ pub(super) fn range(offset: u64, size: u64, total: u64) -> Result<std::ops::Rang
 }
 
 /// A vector of zeros, or an error where memory is short.
-pub(super) fn zeroed(size: u64) -> Result<Vec<u8>> {
+pub(crate) fn zeroed(size: u64) -> Result<Vec<u8>> {
     let size =
         usize::try_from(size).map_err(|_| Error::unsupported(format!("{size} bytes exceed memory")))?;
     let mut out = Vec::new();

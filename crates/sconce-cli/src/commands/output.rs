@@ -1,0 +1,195 @@
+//! What the commands that write a file have in common.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use sconce::compress::Report;
+use sconce::io::{self, Archive};
+use sconce::{Error, ErrorKind, Result};
+use serde_json::json;
+
+use super::Failure;
+
+/// Changes that are listed one by one before only their number is.
+const LISTED: usize = 40;
+
+/// The arguments beside the input and the output.
+pub(super) fn arguments(command: Command) -> Command {
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    };
+    command
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("NAME")
+                .help("The format to write; by default the output's extension says"),
+        )
+        .arg(flag("force", "Replaces an output that exists"))
+        .arg(flag(
+            "flat",
+            "Writes tensors only: nested structures become names, other values are left out and named",
+        ))
+        .arg(flag("no-metadata", "Leaves out metadata, and names what is left out"))
+        .arg(flag("dry-run", "Says what would change, and writes nothing"))
+        .arg(flag("json", "Writes JSON for machines"))
+}
+
+/// A path to be read.
+pub(super) fn input() -> Arg {
+    Arg::new("file").required(true).value_parser(value_parser!(OsString)).help("The model file")
+}
+
+/// Opens a file as `--flat` and `--no-metadata` want it, with the names of what they leave out.
+pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
+    let path = matches.get_one::<OsString>("file").expect("clap requires the file");
+    let mut archive = io::open(path)?;
+    let mut left_out = Vec::new();
+    if matches.get_flag("flat") {
+        left_out = archive.tree().map(|tree| tree.plain_values()).unwrap_or_default();
+        archive.clear_tree();
+    }
+    if matches.get_flag("no-metadata") {
+        left_out.extend(archive.metadata().iter().map(|(key, _)| format!("metadata {key}")));
+        archive.clear_metadata();
+    }
+    Ok((archive, left_out))
+}
+
+/// Where to write, and in which format.
+pub(super) struct Target {
+    path: PathBuf,
+    format: &'static str,
+    force: bool,
+}
+
+impl Target {
+    /// The target that arguments name; an error if the format is not known or the file exists.
+    pub(super) fn of(matches: &ArgMatches, path: &OsString) -> Result<Self> {
+        let path = PathBuf::from(path);
+        let shown = path.display().to_string();
+        let format = match matches.get_one::<String>("format") {
+            Some(name) => io::FORMATS.iter().copied().find(|f| f.name() == name).ok_or_else(|| {
+                let names: Vec<_> = io::FORMATS.iter().map(|f| f.name()).collect();
+                Error::argument(format!("no format is named `{name}`; there are {}", names.join(", ")))
+            })?,
+            None => io::format_for_path(&path).ok_or_else(|| {
+                Error::argument("the extension is that of no known format; name one with --format")
+                    .context(shown)
+            })?,
+        };
+        Ok(Self { path, format: format.name(), force: matches.get_flag("force") })
+    }
+
+    /// Fails if the file exists and must not be replaced.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.force && self.path.symlink_metadata().is_ok() {
+            return Err(Error::argument("the file exists; --force replaces it")
+                .context(self.path.display().to_string()));
+        }
+        Ok(())
+    }
+
+    /// Writes the file.
+    pub(super) fn save(&self, archive: &Archive) -> Result<()> {
+        archive.save(&self.path, self.format).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported if archive.tree().is_some_and(|t| !t.plain_values().is_empty()) => {
+                error.context("--flat leaves out what is no tensor")
+            }
+            ErrorKind::Unsupported if !archive.metadata().is_empty() => {
+                error.context("--no-metadata leaves metadata out")
+            }
+            _ => error,
+        })
+    }
+}
+
+/// What a command did, or would do.
+pub(super) struct Done<'a> {
+    pub(super) input: &'a str,
+    pub(super) output: Option<&'a Target>,
+    pub(super) dry_run: bool,
+    pub(super) report: &'a Report,
+    pub(super) left_out: &'a [String],
+    /// Tensors that the written format does not keep tied, in groups.
+    pub(super) untied: Vec<Vec<String>>,
+}
+
+impl<'a> Done<'a> {
+    pub(super) fn new(
+        matches: &ArgMatches,
+        archive: &'a Archive,
+        output: Option<&'a Target>,
+        report: &'a Report,
+        left_out: &'a [String],
+    ) -> Self {
+        let untied = match output {
+            Some(target) if target.format != "pytorch" => ties(archive),
+            _ => Vec::new(),
+        };
+        let dry_run = matches.get_flag("dry-run");
+        Self { input: archive.name(), output, dry_run, report, left_out, untied }
+    }
+
+    pub(super) fn json(&self) -> serde_json::Value {
+        let changes = self.report.changes.iter();
+        json!({
+            "input": self.input,
+            "output": self.output.map(|t| t.path.display().to_string()),
+            "format": self.output.map(|t| t.format),
+            "dry_run": self.dry_run,
+            "changes": changes.map(|c| json!({"name": c.name, "what": c.what, "also": c.also})).collect::<Vec<_>>(),
+            "left_out": self.left_out,
+            "untied": self.untied,
+        })
+    }
+
+    pub(super) fn write(&self, as_json: bool, out: &mut dyn Write) -> std::result::Result<(), Failure> {
+        if as_json {
+            writeln!(out, "{:#}", self.json())?;
+            return Ok(());
+        }
+        let changes = &self.report.changes;
+        for change in changes.iter().take(LISTED) {
+            writeln!(out, "{}", printable(&change.to_string()))?;
+        }
+        if changes.len() > LISTED {
+            writeln!(out, "… and {} more changes", changes.len() - LISTED)?;
+        }
+        for name in self.left_out {
+            writeln!(out, "left out: {}", printable(name))?;
+        }
+        for names in &self.untied {
+            writeln!(out, "no longer tied: {}", printable(&names.join(", ")))?;
+        }
+        let many = |n: usize| if n == 1 { "1 change".to_owned() } else { format!("{n} changes") };
+        let file = self.output.map_or_else(|| self.input.to_owned(), |t| t.path.display().to_string());
+        match self.dry_run {
+            true => writeln!(out, "{}: {}, not written", printable(&file), many(changes.len()))?,
+            false => writeln!(out, "{}: {}, written", printable(&file), many(changes.len()))?,
+        }
+        Ok(())
+    }
+}
+
+/// The names of tensors that share a storage.
+fn ties(archive: &Archive) -> Vec<Vec<String>> {
+    let mut groups: Vec<Vec<String>> = Vec::new();
+    let mut group_of = std::collections::HashMap::new();
+    for entry in archive.entries() {
+        let group = *group_of.entry(entry.storage()).or_insert_with(|| {
+            groups.push(Vec::new());
+            groups.len() - 1
+        });
+        groups[group].push(entry.name().to_owned());
+    }
+    groups.retain(|group| group.len() > 1);
+    groups
+}
+
+/// A text without characters that would steer a terminal.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
