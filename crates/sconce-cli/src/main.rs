@@ -1,9 +1,12 @@
 //! The `sconce` command: every parameter of any checkpoint.
 //!
-//! Exit codes: 0 done, 1 the output could not be written, 2 wrong usage, or a file or selector that cannot be read.
+//! Exit codes: 0 done; 1 the answer is no (files differ, a check failed); 2 wrong usage, or something that cannot be
+//! read or written.
 
 mod commands;
+mod input;
 mod table;
+mod text;
 
 use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
@@ -17,14 +20,16 @@ fn main() -> ExitCode {
         }
     };
     let mut out = std::io::BufWriter::new(stdout().lock());
-    let result = commands::run(&matches, &mut out).and_then(|()| Ok(out.flush()?));
+    let result = commands::run(&matches, &mut out);
+    let result = out.flush().map_err(commands::Failure::Output).and(result);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(commands::Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(commands::Failure::Output(error)) => {
             eprintln!("sconce: writing the output: {error}");
-            ExitCode::from(1)
+            ExitCode::from(2)
         }
+        Err(commands::Failure::Negative) => ExitCode::from(1),
         Err(commands::Failure::Input(error)) => {
             eprintln!("sconce: {}", error.to_string().replace('\n', " "));
             ExitCode::from(2)

@@ -3,6 +3,7 @@
 extern crate self as sconce;
 
 pub mod autograd;
+pub mod compare;
 mod error;
 pub mod functional;
 pub mod io;

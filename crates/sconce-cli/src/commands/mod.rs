@@ -1,5 +1,6 @@
 //! The table of commands, from which usage and help are made.
 
+mod diff;
 mod show;
 
 use std::io::Write;
@@ -14,7 +15,7 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY];
+const COMMANDS: &[Entry] = &[show::ENTRY, diff::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -22,6 +23,8 @@ pub(crate) enum Failure {
     Input(sconce::Error),
     /// The output could not be written.
     Output(std::io::Error),
+    /// The command did its work, and the answer is no: files differ, a check failed. The output says so.
+    Negative,
 }
 
 impl From<sconce::Error> for Failure {
@@ -43,8 +46,8 @@ pub(crate) fn app() -> Command {
         .about("Every parameter of any checkpoint")
         .after_help(
             "Without a command, the parameters of a built-in PyTorch checkpoint are shown.\n\n\
-             Exit codes: 0 done; 1 the output could not be written; 2 wrong usage, or a file or selector that cannot \
-             be read.",
+             Exit codes: 0 done; 1 the answer is no (files differ, a check failed); 2 wrong usage, or something that \
+             cannot be read or written.",
         )
         .subcommands(COMMANDS.iter().map(|c| (c.arguments)()))
 }
