@@ -5,6 +5,7 @@
 
 mod commands;
 mod input;
+mod svg;
 mod table;
 mod text;
 
@@ -30,8 +31,9 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
         Err(commands::Failure::Negative) => ExitCode::from(1),
+        Err(commands::Failure::Reported) => ExitCode::from(2),
         Err(commands::Failure::Input(error)) => {
-            eprintln!("sconce: {}", error.to_string().replace('\n', " "));
+            commands::report(&error);
             ExitCode::from(2)
         }
     }

@@ -15,6 +15,7 @@ mod random;
 pub mod select;
 pub mod stats;
 mod tensor;
+pub mod verify;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
 pub use error::{Context, Error, ErrorKind, Result};

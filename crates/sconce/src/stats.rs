@@ -1,8 +1,8 @@
 //! Statistics of parameters: one streaming pass over a tensor in memory or in a file.
 
-use sconce_kernels::histogram;
+use sconce_kernels::{Elem, histogram};
 
-use crate::io::{Archive, Encoding, Entry};
+use crate::io::{Archive, Entry, Numbers};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -53,23 +53,18 @@ pub fn of_tensor(x: &Tensor, bins: usize) -> Result<Summary> {
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or the elements are packed or of a dtype that is only stored.
+/// If the file cannot be read, or the elements are complex, or packed in a way that is only copied.
 pub fn of_entry(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary> {
-    let Encoding::Plain(dtype) = entry.encoding() else {
-        return Err(Error::unsupported(format!(
-            "{}: no statistics of {} elements",
-            entry.name(),
-            entry.encoding().name()
-        )));
+    let Some((dtype, elem)) = entry.encoding().dtype().and_then(|d| Some((d, d.elem()?))) else {
+        return of_decoded(archive, entry, bins);
     };
-    let elem = elem(dtype)?;
     let mut stats = Stats::default();
     archive.for_each_chunk(entry, CHUNK_BYTES, |bytes| {
         stats = stats.merge(Stats::of(elem, bytes));
         Ok(())
     })?;
     let mut counts = vec![0; bins];
-    if stats.finite() > 0 {
+    if bins > 0 && stats.finite() > 0 {
         // Every chunk gives the same share of its elements, from its start.
         let share = (HISTOGRAM_SAMPLE as f64 / entry.numel() as f64).min(1.0);
         archive.for_each_chunk(entry, SAMPLE_CHUNK_BYTES, |bytes| {
@@ -78,6 +73,31 @@ pub fn of_entry(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary
             histogram(elem, &bytes[..taken * dtype.size()], stats.min, stats.max, &mut counts);
             Ok(())
         })?;
+    }
+    Ok(Summary { stats, histogram: counts })
+}
+
+/// Summarises elements that no kernel takes, as numbers of double precision.
+fn of_decoded(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary> {
+    let numbers = Numbers::of(entry)?;
+    if numbers.per_element() > 1 {
+        let name = entry.encoding().name();
+        return Err(Error::unsupported(format!("{}: no statistics of {name} elements", entry.name())));
+    }
+    let mut values = Vec::new();
+    let mut each = |visit: &mut dyn FnMut(&[u8])| {
+        archive.for_each_chunk(entry, SAMPLE_CHUNK_BYTES, |bytes| {
+            values.clear();
+            numbers.decode(bytes, &mut values)?;
+            visit(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+            Ok(())
+        })
+    };
+    let mut stats = Stats::default();
+    each(&mut |bytes| stats = stats.merge(Stats::of(Elem::F64, bytes)))?;
+    let mut counts = vec![0; bins];
+    if bins > 0 && stats.finite() > 0 {
+        each(&mut |bytes| histogram(Elem::F64, bytes, stats.min, stats.max, &mut counts))?;
     }
     Ok(Summary { stats, histogram: counts })
 }

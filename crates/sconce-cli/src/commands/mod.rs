@@ -1,7 +1,10 @@
 //! The table of commands, from which usage and help are made.
 
 mod diff;
+mod hist;
 mod show;
+mod stats;
+mod verify;
 
 use std::io::Write;
 
@@ -15,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY, diff::ENTRY];
+const COMMANDS: &[Entry] = &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -25,6 +28,8 @@ pub(crate) enum Failure {
     Output(std::io::Error),
     /// The command did its work, and the answer is no: files differ, a check failed. The output says so.
     Negative,
+    /// Some files could not be read; each was [reported](report) when it was met.
+    Reported,
 }
 
 impl From<sconce::Error> for Failure {
@@ -37,6 +42,11 @@ impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         Self::Output(error)
     }
+}
+
+/// Tells of a failure on standard error, in one line.
+pub(crate) fn report(error: &sconce::Error) {
+    eprintln!("sconce: {}", error.to_string().replace('\n', " "));
 }
 
 /// The whole command line.

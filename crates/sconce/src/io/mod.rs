@@ -47,6 +47,7 @@ pub use hash::ContentHash;
 pub use lockstep::for_each_chunk_of;
 pub use metadata::{MetaArray, MetaValue};
 pub use numbers::Numbers;
+pub use pytorch::{Judgement, ScannedGlobal, ScannedPickle, scan};
 pub use source::{ReadAt, Source, Window};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 
