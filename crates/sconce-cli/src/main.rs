@@ -1,11 +1,15 @@
 //! The `sconce` command: every parameter of any checkpoint.
 //!
-//! Exit codes: 0 done, 1 the output could not be written, 2 wrong usage, or a file or selector that cannot be read.
+//! Exit codes: 0 done; 1 the answer is no (files differ, a check failed); 2 wrong usage, or something that cannot be
+//! read or written.
 
 mod commands;
+mod input;
+mod svg;
 mod table;
+mod text;
 
-use std::io::{ErrorKind, Write, stderr};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,24 +21,21 @@ fn main() -> ExitCode {
         }
     };
     let mut out = std::io::BufWriter::new(anstream::stdout().lock());
-    let result = commands::run(&matches, &mut out).and_then(|()| Ok(out.flush()?));
+    let result = commands::run(&matches, &mut out);
+    let result = out.flush().map_err(commands::Failure::Output).and(result);
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough, as `head` does.
         Err(commands::Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(commands::Failure::Output(error)) => {
-            complain(&format!("writing the output: {error}"));
-            ExitCode::from(1)
+            text::complain(&format!("writing the output: {error}"));
+            ExitCode::from(2)
         }
+        Err(commands::Failure::Negative) => ExitCode::from(1),
+        Err(commands::Failure::Reported) => ExitCode::from(2),
         Err(commands::Failure::Input(error)) => {
-            complain(&error.to_string());
+            text::complain(&error.to_string());
             ExitCode::from(2)
         }
     }
-}
-
-/// One line on the error output, without characters that would steer a terminal.
-fn complain(message: &str) {
-    // Nobody can be told that this failed.
-    let _ = writeln!(stderr(), "sconce: {}", commands::printable(message));
 }

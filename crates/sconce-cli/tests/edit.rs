@@ -92,7 +92,10 @@ fn edits_go_to_a_new_file() -> Result<()> {
     let (from, to) = (folder.model("m.safetensors"), folder.path("out.safetensors"));
     let files = [from.as_path(), to.as_path()];
     let said = done(&["edit", "@0", "fill **.bias 0", "rename fc.** head.**", "-o", "@1"], &files);
-    assert!(said.starts_with("fc.bias: fill 0\nfc.bias: rename to head.bias\nfc.weight: rename to head.weight\n"), "{said}");
+    assert!(
+        said.starts_with("fc.bias: fill 0\nfc.bias: rename to head.bias\nfc.weight: rename to head.weight\n"),
+        "{said}"
+    );
     assert!(said.ends_with("3 changes, written\n"), "{said}");
     assert_eq!(read(&to, "head.bias"), [0; 16]);
     assert_eq!(io::open(&to)?.metadata(), [("note".to_owned(), "kept".to_owned())]);

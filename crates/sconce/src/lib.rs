@@ -4,6 +4,7 @@ extern crate self as sconce;
 
 pub mod autograd;
 pub mod checkpoint;
+pub mod compare;
 pub mod compress;
 mod error;
 pub mod functional;
@@ -16,6 +17,7 @@ mod random;
 pub mod select;
 pub mod stats;
 mod tensor;
+pub mod verify;
 
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
 pub use error::{Context, Error, ErrorKind, Result};

@@ -1,9 +1,13 @@
 //! The table of commands, from which usage and help are made.
 
 mod convert;
+mod diff;
 mod edit;
+mod hist;
 mod output;
 mod show;
+mod stats;
+mod verify;
 
 use std::io::Write;
 
@@ -17,7 +21,8 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY, edit::ENTRY, convert::ENTRY];
+const COMMANDS: &[Entry] =
+    &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY, edit::ENTRY, convert::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -25,6 +30,10 @@ pub(crate) enum Failure {
     Input(sconce::Error),
     /// The output could not be written.
     Output(std::io::Error),
+    /// The command did its work, and the answer is no: files differ, a check failed. The output says so.
+    Negative,
+    /// Some files could not be read; each was reported when it was met.
+    Reported,
 }
 
 impl From<sconce::Error> for Failure {
@@ -42,12 +51,12 @@ impl From<std::io::Error> for Failure {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; also if the reader of the output closed it early
-  1  the output could not be written
-  2  wrong usage, or a file or selector that cannot be read: one line on the error output says why";
+  1  the answer is no: files differ, a check failed
+  2  wrong usage, or something that cannot be read or written: one line on the error output says why";
 
-/// A text without characters that would steer a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+/// Tells of a failure on standard error, in one line.
+pub(crate) fn report(error: &sconce::Error) {
+    crate::text::complain(&error.to_string());
 }
 
 /// The whole command line.
@@ -75,11 +84,6 @@ pub(crate) fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failu
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn texts_cannot_steer_a_terminal() {
-        assert_eq!(super::printable("a\u{1b}[2Jb\nc"), "a\\u{1b}[2Jb\\nc");
-    }
-
     #[test]
     fn the_command_line_is_consistent() {
         super::app().debug_assert();

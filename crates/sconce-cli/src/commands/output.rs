@@ -11,6 +11,7 @@ use sconce::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::Failure;
+use crate::text::printable;
 
 /// Changes that are listed one by one before only their number is.
 const LISTED: usize = 40;
@@ -187,9 +188,4 @@ fn ties(archive: &Archive) -> Vec<Vec<String>> {
     }
     groups.retain(|group| group.len() > 1);
     groups
-}
-
-/// A text without characters that would steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }

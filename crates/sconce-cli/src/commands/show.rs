@@ -10,8 +10,9 @@ use sconce::stats::{self, Summary};
 use sconce::{DType, Error, Result};
 use serde_json::{Value, json};
 
-use super::{Entry, Failure, printable};
+use super::{Entry, Failure};
 use crate::table::{Cell, Table};
+use crate::text::{bars, grouped, printable, short};
 
 pub(super) const ENTRY: Entry = Entry { name: "show", arguments, run };
 
@@ -198,57 +199,4 @@ fn write_table(
         grouped(sum(|s| s.stats.pos_inf + s.stats.neg_inf)),
     )?;
     Ok(())
-}
-
-/// Four significant digits.
-fn short(x: f64) -> String {
-    match x {
-        _ if !x.is_finite() => "-".to_owned(),
-        0.0 => "0".to_owned(),
-        _ if (1e-4..1e6).contains(&x.abs()) => {
-            let digits = (3 - x.abs().log10().floor() as i32).max(0) as usize;
-            format!("{x:.digits$}")
-        }
-        _ => format!("{x:.3e}"),
-    }
-}
-
-/// Digits in groups of three.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(c);
-    }
-    text
-}
-
-/// One block character per range, its height relative to the fullest.
-fn bars(histogram: &[u64]) -> String {
-    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let most = histogram.iter().copied().max().unwrap_or(0);
-    let bar = |&n: &u64| match n {
-        0 => ' ',
-        n => BLOCKS[((n as f64 / most as f64 * 8.0).ceil() as usize).clamp(1, 8) - 1],
-    };
-    histogram.iter().map(bar).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        let cases =
-            [(0.0, "0"), (1.0, "1.000"), (-0.012345, "-0.01235"), (1234.5, "1234"), (1e-9, "1.000e-9")];
-        for (x, text) in cases {
-            assert_eq!(short(x), text);
-        }
-        assert_eq!(grouped(1234567), "1,234,567");
-        assert_eq!(grouped(123), "123");
-    }
 }

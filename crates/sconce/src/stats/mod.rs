@@ -2,9 +2,9 @@
 
 mod stream;
 
-use sconce_kernels::histogram;
+use sconce_kernels::{Elem, histogram};
 
-use crate::io::{Archive, Entry};
+use crate::io::{Archive, Entry, Numbers};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ pub fn of_tensor(x: &Tensor, bins: usize) -> Result<Summary> {
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or the elements are packed or of a dtype that is only stored.
+/// If the file cannot be read, or the elements are complex, or packed in a way that is only copied.
 pub fn of_entry(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary> {
     let mut all = of_entries(archive, &[entry], bins);
     all.pop().unwrap_or_else(|| Err(Error::not_found("no entry")))
@@ -78,6 +78,34 @@ pub fn of_entry(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary
 pub fn of_entries(archive: &Archive, entries: &[&Entry], bins: usize) -> Vec<Result<Summary>> {
     stream::summarise(archive, entries, bins)
 }
+
+/// Summarises elements that no kernel takes, as numbers of double precision.
+fn of_decoded(archive: &Archive, entry: &Entry, bins: usize) -> Result<Summary> {
+    let numbers = Numbers::of(entry)?;
+    if numbers.per_element() > 1 {
+        let name = entry.encoding().name();
+        return Err(Error::unsupported(format!("{}: no statistics of {name} elements", entry.name())));
+    }
+    let mut values = Vec::new();
+    let mut each = |visit: &mut dyn FnMut(&[u8])| {
+        archive.for_each_chunk(entry, SAMPLE_CHUNK_BYTES, |bytes| {
+            values.clear();
+            numbers.decode(bytes, &mut values)?;
+            visit(&values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>());
+            Ok(())
+        })
+    };
+    let mut stats = Stats::default();
+    each(&mut |bytes| stats = stats.merge(Stats::of(Elem::F64, bytes)))?;
+    let mut counts = vec![0; bins];
+    if bins > 0 && stats.finite() > 0 {
+        each(&mut |bytes| histogram(Elem::F64, bytes, stats.min, stats.max, &mut counts))?;
+    }
+    Ok(Summary { stats, histogram: counts })
+}
+
+/// Bytes of a chunk of the histogram's pass.
+const SAMPLE_CHUNK_BYTES: usize = 1 << 20;
 
 fn elem(dtype: DType) -> Result<sconce_kernels::Elem> {
     dtype.elem().ok_or_else(|| Error::unsupported(format!("no statistics of {dtype}")))

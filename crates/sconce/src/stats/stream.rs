@@ -8,8 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sconce_kernels::{Elem, Stats, histogram};
 
-use super::{HISTOGRAM_SAMPLE, Summary, elem};
-use crate::io::{Archive, Encoding, Entry};
+use super::{HISTOGRAM_SAMPLE, Summary};
+use crate::io::{Archive, Entry};
+use crate::tensor::DType;
 use crate::{Error, Result};
 
 /// Tensors of at most so many bytes are one part, from which their histogram is taken too.
@@ -91,6 +92,8 @@ enum Job<'a> {
     Part { index: usize, part: u64, elem: Elem },
     /// A tensor that is not contiguous, all by itself.
     Alone { index: usize, entry: &'a Entry, elem: Elem },
+    /// A tensor whose elements are decoded first.
+    Decoded { index: usize, entry: &'a Entry },
 }
 
 impl<'a> Run<'a> {
@@ -100,6 +103,7 @@ impl<'a> Run<'a> {
             let (index, outcome) = match job {
                 Job::Part { index, part, elem } => (index, self.part(index, part, elem, &mut buffer)),
                 Job::Alone { index, entry, elem } => (index, self.alone(index, entry, elem)),
+                Job::Decoded { index, entry } => (index, self.decoded(index, entry)),
             };
             if let Err(error) = outcome {
                 lock(&self.results[index]).error.get_or_insert(error);
@@ -116,13 +120,9 @@ impl<'a> Run<'a> {
             let fail = |error| {
                 lock(&self.results[index]).error.get_or_insert(error);
             };
-            let elem = match element(entry) {
-                Ok(elem) => elem,
-                Err(error) => {
-                    fail(error);
-                    next.entry += 1;
-                    continue;
-                }
+            let Some(elem) = entry.encoding().dtype().and_then(DType::elem) else {
+                next.entry += 1;
+                return Some(Job::Decoded { index, entry });
             };
             if !entry.is_contiguous() {
                 next.entry += 1;
@@ -197,19 +197,21 @@ impl<'a> Run<'a> {
                 Ok(())
             })?;
         }
-        let mut progress = lock(&self.results[index]);
-        progress.stats = stats;
-        progress.histogram = counts;
+        self.finish(index, Summary { stats, histogram: counts });
         Ok(())
     }
-}
 
-fn element(entry: &Entry) -> Result<Elem> {
-    match entry.encoding() {
-        Encoding::Plain(dtype) => elem(dtype),
-        packed => Err(Error::unsupported(format!("no statistics of {packed} elements"))),
+    fn decoded(&self, index: usize, entry: &Entry) -> Result<()> {
+        let summary = super::of_decoded(self.archive, entry, self.bins)?;
+        self.finish(index, summary);
+        Ok(())
     }
-    .map_err(|error| error.context(entry.name()))
+
+    fn finish(&self, index: usize, summary: Summary) {
+        let mut progress = lock(&self.results[index]);
+        progress.stats = summary.stats;
+        progress.histogram = summary.histogram;
+    }
 }
 
 fn part_bytes(entry: &Entry) -> u64 {
@@ -243,7 +245,7 @@ fn finished<T>(mutex: Mutex<T>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::{DType, Tensor};
+    use crate::tensor::Tensor;
 
     #[test]
     fn samples_are_spread_over_all() {

@@ -17,6 +17,7 @@ mod globals;
 mod legacy;
 mod names;
 mod numpy;
+mod scan;
 mod tar;
 
 use std::io::Write;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use self::build::{Builder, Outside};
 pub(super) use self::legacy::Legacy;
+pub use self::scan::{Judgement, ScannedGlobal, ScannedPickle, scan};
 pub(super) use self::tar::Tar;
 use super::archive::Archive;
 use super::format::{Format, Options};

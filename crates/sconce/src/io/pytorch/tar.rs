@@ -36,34 +36,35 @@ impl Format for Tar {
     }
 
     fn open(&self, source: &Source, options: &Options) -> Result<Archive> {
-        let members = members(source)?;
-        let member = |name: &str| match members.get(name) {
-            Some(member) => Ok(member),
-            None => {
-                Err(Error::format(format!("a tar archive without {name:?} was not written by torch.save")))
-            }
-        };
-        let permission = |name: &str| match is_tensor_class(name) {
+        open_with(source, &|name| match is_tensor_class(name) {
             true => Permission::Constant,
             false => globals::permission(name, options.objects, false),
-        };
-        let (storages, tensors, object) = (member("storages")?, member("tensors")?, member("pickle")?);
-        let mut archive = Archive::of(self.name());
-        let storages =
-            read_storages(storages, &permission, &mut archive).context(|| "member \"storages\"")?;
-        let tensors = read_tensors(tensors, &permission, &storages).context(|| "member \"tensors\"")?;
-        let build = |archive: &mut Archive| {
-            let (pickle, _) = pickle::run_at(object, 0, MAX_PICKLE_BYTES, &permission)?;
-            Builder::new(&pickle, &tensors, archive).run()
-        };
-        let (tree, tensors) = build(&mut archive).context(|| "member \"pickle\"")?;
-        names::push_named(&mut archive, tree, tensors)?;
-        Ok(archive)
+        })
     }
 }
 
+/// Reads an archive whose pickles may use the names that `permission` allows.
+pub(super) fn open_with(source: &Source, permission: &dyn Fn(&str) -> Permission) -> Result<Archive> {
+    let members = members(source)?;
+    let member = |name: &str| match members.get(name) {
+        Some(member) => Ok(member),
+        None => Err(Error::format(format!("a tar archive without {name:?} was not written by torch.save"))),
+    };
+    let (storages, tensors, object) = (member("storages")?, member("tensors")?, member("pickle")?);
+    let mut archive = Archive::of(Tar.name());
+    let storages = read_storages(storages, permission, &mut archive).context(|| "member \"storages\"")?;
+    let tensors = read_tensors(tensors, permission, &storages).context(|| "member \"tensors\"")?;
+    let build = |archive: &mut Archive| {
+        let (pickle, _) = pickle::run_at(object, 0, MAX_PICKLE_BYTES, permission)?;
+        Builder::new(&pickle, &tensors, archive).run()
+    };
+    let (tree, tensors) = build(&mut archive).context(|| "member \"pickle\"")?;
+    names::push_named(&mut archive, tree, tensors)?;
+    Ok(archive)
+}
+
 /// Whether a name is a tensor class of that time, such as `torch.FloatTensor`.
-fn is_tensor_class(name: &str) -> bool {
+pub(super) fn is_tensor_class(name: &str) -> bool {
     let class = name.strip_prefix("torch.cuda.").or(name.strip_prefix("torch."));
     class.is_some_and(|c| c.ends_with("Tensor") && c.bytes().all(|b| b.is_ascii_alphabetic()))
 }
