@@ -87,7 +87,7 @@ fn elements_of_every_type_and_field() -> Result<()> {
         let entry = archive.get("x").expect("x");
         assert_eq!(entry.encoding().name(), name);
         assert_eq!(archive.read(entry)?, expected, "{name}");
-        let mut chunks = Vec::new();
+        let mut chunks: Vec<u8> = Vec::new();
         archive.for_each_chunk(entry, 4, |chunk| {
             chunks.extend(chunk);
             Ok(())
@@ -211,13 +211,13 @@ fn what_is_refused() {
         (initialiser(&tensor("x", 1, &[1], &number(5, 2))), "in field 5, expected 4"),
         (initialiser(&tensor("x", 2, &[1], &[bytes(9, [1]), number(5, 2)].concat())), "in two places"),
         (initialiser(&tensor("x", 2, &[1], &[number(7, 1), number(5, 2)].concat())), "in two fields"),
-        (initialiser(&tensor("x", 2, &[1], &[bytes(3, []), number(5, 2)].concat())), "in segments"),
+        (initialiser(&tensor("x", 2, &[1], &[bytes(3, b""), number(5, 2)].concat())), "in segments"),
         (initialiser(&tensor("x", 8, &[2], &bytes(6, "one"))), "2 texts are declared, 1 are there"),
         (initialiser(&tensor("", 2, &[0], &[])), "without a name"),
         (model(&[bytes(5, raw("x", &[1])), bytes(5, raw("x", &[1]))]), "two tensors have this name"),
         (
             initialiser(&tensor("x", 2, &[1], &[number(14, 1), bytes(13, bytes(1, "offset"))].concat())),
-            "is no number",
+            "without a location",
         ),
         (model(&[deep]), "nested more than"),
     ];

@@ -83,6 +83,12 @@ impl From<DType> for Encoding {
     }
 }
 
+impl From<Packed> for Encoding {
+    fn from(packed: Packed) -> Self {
+        Self::Packed(packed)
+    }
+}
+
 impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())

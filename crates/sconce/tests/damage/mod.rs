@@ -6,7 +6,7 @@ use sconce::io::{self, Options, Source};
 const READ_BYTES: u64 = 1 << 16;
 
 /// Opens a file and reads what it can; whether all of it could be read.
-pub fn exercise(bytes: Vec<u8>) -> bool {
+pub(crate) fn exercise(bytes: Vec<u8>) -> bool {
     match io::open_source(&Source::from_bytes("f", bytes), &Options::default()) {
         Ok(archive) => {
             let read = |e: &io::Entry| e.bytes() > READ_BYTES || archive.read(e).is_ok();
@@ -21,7 +21,7 @@ pub fn exercise(bytes: Vec<u8>) -> bool {
 }
 
 /// Every file that is cut off before `end` must be refused.
-pub fn truncate(name: &str, whole: &[u8], end: usize) {
+pub(crate) fn truncate(name: &str, whole: &[u8], end: usize) {
     assert!(exercise(whole.to_vec()), "{name}");
     for length in 0..end {
         assert!(!exercise(whole[..length].to_vec()), "{name}: {length} bytes are accepted");
@@ -29,7 +29,7 @@ pub fn truncate(name: &str, whole: &[u8], end: usize) {
 }
 
 /// Changes, removes and repeats bytes, from each `step`-th on.
-pub fn change(whole: &[u8], step: usize) {
+pub(crate) fn change(whole: &[u8], step: usize) {
     for at in (0..whole.len()).step_by(step) {
         for value in [whole[at] ^ 1, whole[at] ^ 0x80, 0xff] {
             let mut changed = whole.to_vec();
