@@ -195,11 +195,8 @@ fn external_data_stays_in_the_folder() -> Result<()> {
 
 #[test]
 fn what_is_refused() {
-    let deep = (0..60).fold(raw("x", &[1]), |inner, _| {
-        let graph = bytes(5, inner);
-        let attribute = bytes(5, bytes(6, graph));
-        bytes(1, attribute)
-    });
+    // A subgraph in an attribute of a node, again and again.
+    let deep = (0..60).fold(bytes(5, raw("x", &[1])), |graph, _| bytes(1, bytes(5, bytes(6, graph))));
     let cases = [
         (number(1, 8), "without a graph"),
         (initialiser(&tensor("x", 99, &[1], &[])), "unknown tensor type 99"),

@@ -25,7 +25,8 @@ pub(super) fn decode_iq4_xs(block: &[u8], out: &mut [f32]) {
     let high = u16::from_le_bytes([block[2], block[3]]);
     let (low, qs) = (&block[4..8], &block[8..]);
     for (group, out) in out.chunks_exact_mut(32).enumerate() {
-        let scale = low[group / 2] >> (4 * (group % 2)) & 0xf | (high >> (2 * group) & 3) as u8 * 16;
+        let top = (high >> (2 * group) & 3) as u8;
+        let scale = low[group / 2] >> (4 * (group % 2)) & 0xf | top << 4;
         look_up(&IQ4, &qs[group * 16..], d * f32::from(scale as i8 - 32), out);
     }
 }
@@ -47,7 +48,7 @@ pub(super) fn decode_tq1_0(block: &[u8], out: &mut [f32]) {
         for digit in 0..digits {
             for (&b, y) in bytes.iter().zip(&mut out) {
                 let rest = b.wrapping_mul([1, 3, 9, 27, 81][digit]);
-                let q = u16::from(rest) * 3 >> 8;
+                let q = (u16::from(rest) * 3) >> 8;
                 *y = (f32::from(q) - 1.0) * d;
             }
         }
