@@ -140,7 +140,7 @@ fn what_is_refused() {
     let twice = file(0, 2).text("k").u32(4).u32(1).text("k").u32(4).u32(1).data(32, 0);
     let cases = [
         (File::new(1, 0, 0, false).data(32, 0), "version 1"),
-        (file(0, 1 << 40).data(32, 0), "key 0 of 1099511627776"),
+        (file(0, 1 << 40).data(1, 0), "key 0 of 1099511627776"),
         (u32_value("k", 13, 0), "unknown type 13"),
         (u32_value("general.alignment", 4, 0), "no power of two"),
         (u32_value("general.alignment", 5, 32), "type u32"),

@@ -47,6 +47,9 @@ fn initialiser(message: &[u8]) -> Vec<u8> {
     model(&[bytes(5, message)])
 }
 
+/// A type's number, a shape, the fields of the elements, the type's name and its bytes.
+type Case = (i64, &'static [i64], Vec<u8>, &'static str, Vec<u8>);
+
 #[test]
 fn elements_of_every_type_and_field() -> Result<()> {
     let packed = |field, numbers: &[i64]| {
@@ -56,7 +59,7 @@ fn elements_of_every_type_and_field() -> Result<()> {
         |field, numbers: &[i64]| -> Vec<u8> { numbers.iter().flat_map(|&x| number(field, x)).collect() };
     let float = |field: u64, x: f32| [varint(field << 3 | 5), x.to_le_bytes().to_vec()].concat();
     let le = |numbers: &[f32]| numbers.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-    let cases: [(i64, &[i64], Vec<u8>, &str, Vec<u8>); 18] = [
+    let cases: [Case; 18] = [
         (1, &[2], bytes(4, le(&[1.0, -2.0])), "float32", le(&[1.0, -2.0])),
         (1, &[2], [float(4, 1.0), float(4, 3.0)].concat(), "float32", le(&[1.0, 3.0])),
         (1, &[3], [bytes(4, le(&[1.0, 2.0])), float(4, 3.0)].concat(), "float32", le(&[1.0, 2.0, 3.0])),
@@ -195,11 +198,8 @@ fn external_data_stays_in_the_folder() -> Result<()> {
 
 #[test]
 fn what_is_refused() {
-    let deep = (0..60).fold(raw("x", &[1]), |inner, _| {
-        let graph = bytes(5, inner);
-        let attribute = bytes(5, bytes(6, graph));
-        bytes(1, attribute)
-    });
+    // A subgraph in an attribute of a node, again and again.
+    let deep = (0..60).fold(bytes(5, raw("x", &[1])), |graph, _| bytes(1, bytes(5, bytes(6, graph))));
     let cases = [
         (number(1, 8), "without a graph"),
         (initialiser(&tensor("x", 99, &[1], &[])), "unknown tensor type 99"),

@@ -79,3 +79,6 @@ pub const MAX_ONNX_PLACES: usize = 1 << 20;
 
 /// Scales and zero points of the tensors of one file that are quantised by channel: they are read with the header.
 pub const MAX_QUANTIZER_NUMBERS: usize = 1 << 22;
+
+/// Bytes that the tensors of a GGUF file may be aligned to; the usual number is 32.
+pub const MAX_GGUF_ALIGNMENT: u32 = 1 << 20;

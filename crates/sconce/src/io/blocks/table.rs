@@ -25,7 +25,8 @@ pub(super) fn decode_iq4_xs(block: &[u8], out: &mut [f32]) {
     let high = u16::from_le_bytes([block[2], block[3]]);
     let (low, qs) = (&block[4..8], &block[8..]);
     for (group, out) in out.chunks_exact_mut(32).enumerate() {
-        let scale = low[group / 2] >> (4 * (group % 2)) & 0xf | ((high >> (2 * group) & 3) as u8 * 16);
+        let top = (high >> (2 * group) & 3) as u8;
+        let scale = low[group / 2] >> (4 * (group % 2)) & 0xf | top << 4;
         look_up(&IQ4, &qs[group * 16..], d * f32::from(scale as i8 - 32), out);
     }
 }

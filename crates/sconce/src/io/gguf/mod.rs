@@ -19,6 +19,7 @@ use super::blocks::{KINDS, Kind};
 use super::encoding::Encoding;
 use super::entry::Entry;
 use super::format::{Format, Options};
+use super::limits::MAX_GGUF_ALIGNMENT;
 use super::metadata::MetaValue;
 use super::source::Source;
 use crate::error::{Context, Error, Result};
@@ -108,8 +109,10 @@ impl Format for Gguf {
 fn alignment(value: Option<&MetaValue>) -> Result<u64> {
     match value {
         None => Ok(DEFAULT_ALIGNMENT.into()),
-        Some(MetaValue::U32(n)) if n.is_power_of_two() => Ok((*n).into()),
-        Some(MetaValue::U32(n)) => Err(Error::format(format!("an alignment of {n} is no power of two"))),
+        Some(MetaValue::U32(n)) if n.is_power_of_two() && *n <= MAX_GGUF_ALIGNMENT => Ok((*n).into()),
+        Some(MetaValue::U32(n)) => {
+            Err(Error::format(format!("an alignment of {n} is no power of two up to {MAX_GGUF_ALIGNMENT}")))
+        }
         Some(_) => Err(Error::format(format!("{ALIGNMENT_KEY} must be an integer of type u32"))),
     }
 }
