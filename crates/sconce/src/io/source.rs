@@ -22,6 +22,11 @@ pub trait ReadAt: Send + Sync {
     /// Fails when the range leaves the bytes, when the system refuses, and when a checksum does not match.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()>;
 
+    /// Whether reading from start to end is better than in any other order: it is faster, or verifies a checksum.
+    fn in_order(&self) -> bool {
+        false
+    }
+
     /// All the bytes, when they are in memory and need no check.
     fn as_slice(&self) -> Option<&[u8]> {
         None
@@ -185,6 +190,10 @@ impl ReadAt for Window {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         range(offset, out.len() as u64, self.size)?;
         self.bytes.read_at(self.offset + offset, out)
+    }
+
+    fn in_order(&self) -> bool {
+        self.bytes.in_order()
     }
 
     fn as_slice(&self) -> Option<&[u8]> {
