@@ -88,11 +88,8 @@ impl Stats {
 
     fn chunk(elem: Elem, bytes: &[u8]) -> Self {
         bytes.chunks(PIECE * elem.size()).fold(Self::default(), |all, bytes| {
-            let part = match elem {
-                Elem::F32 | Elem::F16 | Elem::BF16 => piece::<f32>(elem, bytes),
-                // Small integers are exact in `f32`, but their squares are summed better in `f64`.
-                _ => piece::<f64>(elem, bytes),
-            };
+            let part =
+                if is_narrow(elem) { piece::<f32, 16>(elem, bytes) } else { piece::<f64, 16>(elem, bytes) };
             all.merge(part)
         })
     }
@@ -154,6 +151,11 @@ impl Stats {
     }
 }
 
+/// Whether `f32` serves: it is exact for the elements and, of bytes, for the squares that a lane sums of a piece.
+fn is_narrow(elem: Elem) -> bool {
+    matches!(elem, Elem::F32 | Elem::F16 | Elem::BF16 | Elem::U8 | Elem::I8 | Elem::Bool)
+}
+
 /// At most [`PIECE`] elements as `T`: the bytes themselves, or converted in `block`.
 fn read<'a, T: Compute>(elem: Elem, bytes: &'a [u8], block: &'a mut [MaybeUninit<T>; PIECE]) -> &'a [T] {
     let n = (bytes.len() / elem.size()).min(PIECE);
@@ -179,12 +181,12 @@ fn read<'a, T: Compute>(elem: Elem, bytes: &'a [u8], block: &'a mut [MaybeUninit
     unsafe { std::slice::from_raw_parts(to, n) }
 }
 
-fn piece<T: Real>(elem: Elem, bytes: &[u8]) -> Stats {
+fn piece<T: Real, const LANES: usize>(elem: Elem, bytes: &[u8]) -> Stats {
     let mut block = [const { MaybeUninit::uninit() }; PIECE];
     let x = read::<T>(elem, bytes, &mut block);
     let n = x.len();
     // SAFETY: any slice will do.
-    let mut part = unsafe { finite(x.as_ptr(), n) };
+    let mut part = unsafe { finite::<T, LANES>(x.as_ptr(), n) };
     if part.m2.is_finite() {
         return part;
     }
@@ -205,7 +207,7 @@ fn piece<T: Real>(elem: Elem, bytes: &[u8]) -> Stats {
         }
     }
     // SAFETY: `kept` elements are filled.
-    let kept = unsafe { finite(rest.as_ptr(), kept) };
+    let kept = unsafe { finite::<f64, 16>(rest.as_ptr(), kept) };
     Stats { zeros: kept.zeros, min: kept.min, max: kept.max, mean: kept.mean, m2: kept.m2, ..part }
 }
 
@@ -214,35 +216,53 @@ versions! {
     ///
     /// # Safety
     /// `x` has `n` elements.
-    unsafe fn finite[T: Real][T](x: *const T, n: usize) -> Stats = finite_body
+    unsafe fn finite[T: Real, const LANES: usize][T, LANES](x: *const T, n: usize) -> Stats = finite_body
 }
 
 #[inline(always)]
-unsafe fn finite_body<T: Real>(x: *const T, n: usize) -> Stats {
+unsafe fn finite_body<T: Real, const LANES: usize>(x: *const T, n: usize) -> Stats {
     if n == 0 {
         return Stats::default();
     }
-    // SAFETY: `i < n` throughout.
-    unsafe {
-        let at = |i: usize| *x.add(i);
-        let max = lanes::max(n, at);
-        let min = -lanes::max(n, |i| -at(i));
-        let zeros = lanes::sum(n, |i| if at(i) == T::ZERO { T::ONE } else { T::ZERO });
+    // SAFETY: at least one element.
+    let pivot = unsafe { *x };
+    // Each lane is a number per statistic, so that one pass over the elements is enough; as many lanes as leave all
+    // statistics in registers.
+    let mut max = [T::NEG_INFINITY; LANES];
+    let mut low = [T::NEG_INFINITY; LANES];
+    let (mut zeros, mut sum, mut squares) = ([T::ZERO; LANES], [T::ZERO; LANES], [T::ZERO; LANES]);
+    let whole = n / LANES * LANES;
+    let mut take = |l: usize, v: T| {
+        max[l] = if v > max[l] { v } else { max[l] };
+        low[l] = if -v > low[l] { -v } else { low[l] };
+        zeros[l] = zeros[l] + if v == T::ZERO { T::ONE } else { T::ZERO };
         // Distances from a number among the elements do not cancel when all are far from 0.
-        let pivot = at(0);
-        let sum = lanes::sum(n, |i| at(i) - pivot).to_f64();
-        let squares = lanes::sum(n, |i| (at(i) - pivot) * (at(i) - pivot)).to_f64();
-        let shift = sum / n as f64;
-        let m2 = squares - sum * shift;
-        Stats {
-            count: n as u64,
-            zeros: zeros.to_f64() as u64,
-            min: min.to_f64(),
-            max: max.to_f64(),
-            mean: pivot.to_f64() + shift,
-            m2: if m2 < 0.0 { 0.0 } else { m2 },
-            ..Stats::default()
+        let d = v - pivot;
+        sum[l] = sum[l] + d;
+        squares[l] = squares[l] + d * d;
+    };
+    for i in (0..whole).step_by(LANES) {
+        for l in 0..LANES {
+            // SAFETY: `i + l < whole <= n`.
+            take(l, unsafe { *x.add(i + l) });
         }
+    }
+    for i in whole..n {
+        // SAFETY: `i < n`.
+        take(i - whole, unsafe { *x.add(i) });
+    }
+    let sum = lanes::sum(LANES, |l| sum[l]).to_f64();
+    let squares = lanes::sum(LANES, |l| squares[l]).to_f64();
+    let shift = sum / n as f64;
+    let m2 = squares - sum * shift;
+    Stats {
+        count: n as u64,
+        zeros: lanes::sum(LANES, |l| zeros[l]).to_f64() as u64,
+        min: -lanes::max(LANES, |l| low[l]).to_f64(),
+        max: lanes::max(LANES, |l| max[l]).to_f64(),
+        mean: pivot.to_f64() + shift,
+        m2: if m2 < 0.0 { 0.0 } else { m2 },
+        ..Stats::default()
     }
 }
 
@@ -277,13 +297,11 @@ pub fn histogram(elem: Elem, bytes: &[u8], min: f64, max: f64, counts: &mut [u64
         let mut own = vec![0u64; TABLES * (bins + 1)];
         let end = (to * CHUNK).min(n) * elem.size();
         for bytes in bytes[from * CHUNK * elem.size()..end].chunks(PIECE * elem.size()) {
-            match (elem, edges.is_empty()) {
-                (Elem::F32 | Elem::F16 | Elem::BF16, true) => {
-                    count::<f32>(elem, bytes, min, max, bins, &mut own);
-                }
-                (_, true) => count::<f64>(elem, bytes, min, max, bins, &mut own),
-                (Elem::F32 | Elem::F16 | Elem::BF16, false) => compare::<f32>(elem, bytes, &edges, &mut own),
-                (_, false) => compare::<f64>(elem, bytes, &edges, &mut own),
+            match (is_narrow(elem), edges.is_empty()) {
+                (true, true) => count::<f32>(elem, bytes, min, max, bins, &mut own),
+                (false, true) => count::<f64>(elem, bytes, min, max, bins, &mut own),
+                (true, false) => compare::<f32>(elem, bytes, &edges, &mut own),
+                (false, false) => compare::<f64>(elem, bytes, &edges, &mut own),
             }
         }
         let mut total = total.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

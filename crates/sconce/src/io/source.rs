@@ -31,6 +31,11 @@ pub trait ReadAt: Send + Sync {
         None
     }
 
+    /// Whether reading from start to end is better than in any other order: it is faster, or verifies a checksum.
+    fn in_order(&self) -> bool {
+        false
+    }
+
     /// All the bytes, when they are in memory and need no check.
     fn as_slice(&self) -> Option<&[u8]> {
         None
@@ -223,6 +228,10 @@ impl ReadAt for Window {
 
     fn position(&self) -> Option<(&Path, u64)> {
         self.bytes.position().map(|(path, start)| (path, start + self.offset))
+    }
+
+    fn in_order(&self) -> bool {
+        self.bytes.in_order()
     }
 
     fn as_slice(&self) -> Option<&[u8]> {

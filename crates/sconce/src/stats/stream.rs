@@ -1,7 +1,8 @@
-//! Statistics of tensors in files, by several threads: one reads while the others compute.
+//! Statistics of tensors in files, by several threads.
 //!
-//! The bytes are read in order, since that is how checksums are verified, into a buffer per thread that its caches
-//! hold. Parts are merged in order too, so that the results do not depend on the threads.
+//! Each thread takes the next part, reads it into a buffer that its caches hold, and computes. Where bytes must be read
+//! in order, since that is how checksums are verified, one thread reads while the others compute. Parts are merged in
+//! order, so that the results do not depend on the threads.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,7 +26,7 @@ const BLOCK: u64 = 4096;
 /// Bytes of a chunk of a tensor that is not contiguous.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// More threads would only wait for the one that reads.
+/// More threads would only wait for the memory.
 const MOST_THREADS: usize = 8;
 
 /// Less work than this is not worth a second thread.
@@ -88,8 +89,8 @@ impl Progress {
 
 /// Something for one thread to do.
 enum Job<'a> {
-    /// A part is in the buffer.
-    Part { index: usize, part: u64, elem: Elem },
+    /// A part, which is in the buffer if it `is_read`.
+    Part { index: usize, part: u64, elem: Elem, is_read: bool },
     /// A tensor that is not contiguous, all by itself.
     Alone { index: usize, entry: &'a Entry, elem: Elem },
     /// A tensor whose elements are decoded first.
@@ -101,7 +102,10 @@ impl<'a> Run<'a> {
         let mut buffer = Vec::new();
         while let Some(job) = self.take(&mut buffer) {
             let (index, outcome) = match job {
-                Job::Part { index, part, elem } => (index, self.part(index, part, elem, &mut buffer)),
+                Job::Part { index, part, elem, is_read } => {
+                    let read = if is_read { Ok(()) } else { self.read(index, part, &mut buffer) };
+                    (index, read.and_then(|()| self.part(index, part, elem, &mut buffer)))
+                }
                 Job::Alone { index, entry, elem } => (index, self.alone(index, entry, elem)),
                 Job::Decoded { index, entry } => (index, self.decoded(index, entry)),
             };
@@ -111,7 +115,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Reads the next part, while no other thread does.
+    /// What to do next. What must be read in order is read here, while no other thread reads.
     fn take(&self, buffer: &mut Vec<u8>) -> Option<Job<'a>> {
         let mut next = lock(&self.next);
         loop {
@@ -128,23 +132,28 @@ impl<'a> Run<'a> {
                 next.entry += 1;
                 return Some(Job::Alone { index, entry, elem });
             }
-            let (part, size) = (next.part, part_bytes(entry));
-            let start = part * size;
-            let bytes = (entry.bytes() - start).min(size);
+            let part = next.part;
             if part + 1 < parts(entry) {
                 next.part += 1;
             } else {
                 *next = Next { entry: index + 1, part: 0 };
             }
-            buffer.resize(bytes as usize, 0);
-            match self.archive.read_part(entry, start, buffer) {
-                Ok(()) => return Some(Job::Part { index, part, elem }),
-                Err(error) => {
-                    fail(error);
-                    *next = Next { entry: index + 1, part: 0 };
-                }
+            let is_read = self.archive.storage(entry.storage()).is_some_and(|bytes| bytes.in_order());
+            if is_read && let Err(error) = self.read(index, part, buffer) {
+                fail(error);
+                *next = Next { entry: index + 1, part: 0 };
+                continue;
             }
+            return Some(Job::Part { index, part, elem, is_read });
         }
+    }
+
+    fn read(&self, index: usize, part: u64, buffer: &mut Vec<u8>) -> Result<()> {
+        let entry = self.entries[index];
+        let size = part_bytes(entry);
+        let start = part * size;
+        buffer.resize((entry.bytes() - start).min(size) as usize, 0);
+        self.archive.read_part(entry, start, buffer)
     }
 
     fn part(&self, index: usize, part: u64, elem: Elem, buffer: &mut Vec<u8>) -> Result<()> {

@@ -28,6 +28,10 @@ impl ReadAt for Stored {
         self.window.size()
     }
 
+    fn in_order(&self) -> bool {
+        true
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         self.window.read_at(offset, out)?;
         let mut passed = lock(&self.passed);
@@ -128,6 +132,10 @@ impl Inflated {
 impl ReadAt for Inflated {
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn in_order(&self) -> bool {
+        true
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
