@@ -207,15 +207,9 @@ fn stats_are_rows() {
     assert_eq!(rows.len(), 3);
     let row = |name: &str| rows.iter().find(|r| r["name"] == name).unwrap();
     let (w, none, f8) = (row("w"), row("none"), row("f8"));
-    assert_eq!(
-        (&w["mean"], &w["nan"], &w["histogram"][1]),
-        (&2.0.into(), &1.into(), &1.into())
-    );
+    assert_eq!((&w["mean"], &w["nan"], &w["histogram"][1]), (&2.0.into(), &1.into(), &1.into()));
     assert!(none["mean"].is_null() && none["count"] == 0);
-    assert_eq!(
-        (&f8["min"], &f8["max"], &f8["dtype"]),
-        (&1.0.into(), &4.0.into(), &"float8_e5m2".into())
-    );
+    assert_eq!((&f8["min"], &f8["max"], &f8["dtype"]), (&1.0.into(), &4.0.into(), &"float8_e5m2".into()));
     assert!(f8["hash"].as_str().unwrap().starts_with("blake3:"));
     let header = sconce(&["stats", "--header-only", "-s", "w", &a]);
     assert!(

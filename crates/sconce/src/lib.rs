@@ -7,6 +7,7 @@ pub mod compare;
 mod error;
 pub mod functional;
 pub mod io;
+pub mod merge;
 pub mod nn;
 pub mod ops;
 pub mod optim;

@@ -2,6 +2,7 @@
 
 mod diff;
 mod hist;
+mod merge;
 mod show;
 mod stats;
 mod verify;
@@ -18,7 +19,8 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY];
+const COMMANDS: &[Entry] =
+    &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY, merge::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {

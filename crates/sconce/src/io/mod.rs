@@ -30,6 +30,7 @@ mod numbers;
 mod pickle;
 mod pytorch;
 mod reader;
+mod row_major;
 mod safetensors;
 mod source;
 mod tree;
@@ -48,6 +49,7 @@ pub use lockstep::for_each_chunk_of;
 pub use metadata::{MetaArray, MetaValue};
 pub use numbers::Numbers;
 pub use pytorch::{Judgement, ScannedGlobal, ScannedPickle, scan};
+pub use row_major::RowMajor;
 pub use source::{ReadAt, Source, Window};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 
