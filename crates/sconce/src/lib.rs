@@ -2,6 +2,7 @@
 
 extern crate self as sconce;
 
+pub mod anomaly;
 pub mod autograd;
 pub mod compare;
 mod error;

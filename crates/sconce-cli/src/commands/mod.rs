@@ -1,8 +1,11 @@
 //! The table of commands, from which usage and help are made.
 
+mod completions;
 mod diff;
 mod hist;
+mod man;
 mod merge;
+mod report;
 mod show;
 mod stats;
 mod verify;
@@ -10,6 +13,8 @@ mod verify;
 use std::io::Write;
 
 use clap::{ArgMatches, Command};
+
+pub(crate) use report::word;
 
 /// One command: its arguments and what it does.
 pub(crate) struct Entry {
@@ -19,8 +24,17 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] =
-    &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY, merge::ENTRY];
+const COMMANDS: &[Entry] = &[
+    show::ENTRY,
+    stats::ENTRY,
+    hist::ENTRY,
+    report::ENTRY,
+    diff::ENTRY,
+    verify::ENTRY,
+    merge::ENTRY,
+    completions::ENTRY,
+    man::ENTRY,
+];
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -30,7 +44,7 @@ pub(crate) enum Failure {
     Output(std::io::Error),
     /// The command did its work, and the answer is no: files differ, a check failed. The output says so.
     Negative,
-    /// Some files could not be read; each was [reported](report) when it was met.
+    /// Some files could not be read; each was [told of](complain) when it was met.
     Reported,
 }
 
@@ -47,7 +61,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Tells of a failure on standard error, in one line.
-pub(crate) fn report(error: &sconce::Error) {
+pub(crate) fn complain(error: &sconce::Error) {
     eprintln!("sconce: {}", error.to_string().replace('\n', " "));
 }
 
