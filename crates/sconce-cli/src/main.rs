@@ -4,7 +4,9 @@
 //! read or written.
 
 mod commands;
+mod html;
 mod input;
+mod output;
 mod svg;
 mod table;
 mod text;
@@ -34,7 +36,7 @@ fn main() -> ExitCode {
         Err(commands::Failure::Negative) => ExitCode::from(1),
         Err(commands::Failure::Reported) => ExitCode::from(2),
         Err(commands::Failure::Input(error)) => {
-            text::complain(&error.to_string());
+            commands::complain(&error);
             ExitCode::from(2)
         }
     }

@@ -42,8 +42,31 @@ pub(crate) fn document(charts: &[(String, &Summary)]) -> String {
     svg
 }
 
-/// The bars, a line where zero is, and below each bar its range and count as a tooltip.
-pub(crate) fn bars(svg: &mut String, summary: &Summary, width: f64, height: f64) {
+/// A picture for a page of many: one path, as wide as its place, styled by the page.
+pub(crate) fn chart(summary: &Summary) -> String {
+    const HEIGHT: f64 = 100.0;
+    let Summary { stats, histogram } = summary;
+    let most = histogram.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let width = histogram.len() as f64 * 10.0;
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"histogram\"><path class=\"bars\" d=\""
+    );
+    for (i, &n) in histogram.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let h = (n as f64 / most * HEIGHT).max(1.0);
+        let _ = write!(svg, "M{} {HEIGHT}v-{h:.1}h9v{h:.1}z", i * 10);
+    }
+    svg.push_str("\"/>");
+    if stats.min < 0.0 && stats.max > 0.0 {
+        let x = -stats.min / (stats.max - stats.min) * width;
+        let _ = write!(svg, "<path class=\"zero\" d=\"M{x:.1} 0V{HEIGHT}\"/>");
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// The bars, a line where zero is, and on each bar its range and count as a tooltip.
+fn bars(svg: &mut String, summary: &Summary, width: f64, height: f64) {
     let Summary { stats, histogram } = summary;
     let most = histogram.iter().copied().max().unwrap_or(0).max(1) as f64;
     let step = width / histogram.len().max(1) as f64;

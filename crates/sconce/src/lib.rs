@@ -2,6 +2,7 @@
 
 extern crate self as sconce;
 
+pub mod anomaly;
 pub mod autograd;
 pub mod checkpoint;
 pub mod compare;
@@ -9,6 +10,7 @@ pub mod compress;
 mod error;
 pub mod functional;
 pub mod io;
+pub mod merge;
 pub mod nn;
 pub mod ops;
 pub mod optim;

@@ -5,14 +5,14 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use sconce::ErrorKind;
 use sconce::io::{self, Archive, Entry as Stored};
 use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary};
-use sconce::{Context, ErrorKind};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
 use crate::text::{grouped, number, printable, short};
-use crate::{input, svg};
+use crate::{input, output, svg};
 
 pub(super) const ENTRY: Entry = Entry { name: "hist", arguments, run };
 
@@ -61,7 +61,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     } else if let Some(path) = matches.get_one::<OsString>("svg") {
         let charts: Vec<_> = rows.iter().filter_map(|(e, s)| Some((title(e), s.as_ref().ok()?))).collect();
         let path = Path::new(path);
-        std::fs::write(path, svg::document(&charts)).context(|| path.display().to_string())?;
+        output::write(path, input::path(matches, "file"), &svg::document(&charts))?;
         writeln!(out, "{}: {} histograms", printable(&path.to_string_lossy()), charts.len())?;
     } else {
         for (i, (entry, summary)) in rows.iter().enumerate() {

@@ -1,10 +1,14 @@
 //! The table of commands, from which usage and help are made.
 
 mod convert;
+mod completions;
 mod diff;
 mod edit;
 mod hist;
 mod output;
+mod man;
+mod merge;
+mod report;
 mod show;
 mod stats;
 mod verify;
@@ -12,6 +16,8 @@ mod verify;
 use std::io::Write;
 
 use clap::{ArgMatches, Command};
+
+pub(crate) use report::word;
 
 /// One command: its arguments and what it does.
 pub(crate) struct Entry {
@@ -21,8 +27,19 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] =
-    &[show::ENTRY, hist::ENTRY, stats::ENTRY, diff::ENTRY, verify::ENTRY, edit::ENTRY, convert::ENTRY];
+const COMMANDS: &[Entry] = &[
+    show::ENTRY,
+    stats::ENTRY,
+    hist::ENTRY,
+    report::ENTRY,
+    diff::ENTRY,
+    verify::ENTRY,
+    merge::ENTRY,
+    edit::ENTRY,
+    convert::ENTRY,
+    completions::ENTRY,
+    man::ENTRY,
+];
 
 /// Why a command failed.
 pub(crate) enum Failure {
@@ -32,7 +49,7 @@ pub(crate) enum Failure {
     Output(std::io::Error),
     /// The command did its work, and the answer is no: files differ, a check failed. The output says so.
     Negative,
-    /// Some files could not be read; each was reported when it was met.
+    /// Some files could not be read; each was [told of](complain) when it was met.
     Reported,
 }
 
@@ -55,7 +72,7 @@ Exit codes:
   2  wrong usage, or something that cannot be read or written: one line on the error output says why";
 
 /// Tells of a failure on standard error, in one line.
-pub(crate) fn report(error: &sconce::Error) {
+pub(crate) fn complain(error: &sconce::Error) {
     crate::text::complain(&error.to_string());
 }
 

@@ -9,7 +9,7 @@ use sconce::select::Selector;
 use sconce::{ErrorKind, stats};
 use serde_json::{Value, json};
 
-use super::{Entry, Failure, report};
+use super::{Entry, Failure, complain};
 use crate::input;
 use crate::text::number;
 
@@ -58,7 +58,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     for path in input::paths(matches) {
         match rows(path, &options, out) {
             Err(Failure::Input(error)) => {
-                report(&error);
+                complain(&error);
                 reported = true;
             }
             other => other?,

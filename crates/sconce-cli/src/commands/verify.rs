@@ -10,7 +10,7 @@ use sconce::verify::{self, Special};
 use sconce::{Error, Result};
 use serde_json::{Value, json};
 
-use super::{Entry, Failure, report};
+use super::{Entry, Failure, complain};
 use crate::input;
 use crate::text::{grouped, printable};
 
@@ -67,7 +67,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
                 damaged = true;
                 documents
                     .push(json!({ "file": path.to_string_lossy(), "ok": false, "error": error.to_string() }));
-                report(&error);
+                complain(&error);
             }
         }
     }

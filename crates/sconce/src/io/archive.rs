@@ -420,6 +420,31 @@ impl Archive {
         self.chunks(entry, chunk_bytes, &mut visit).context(|| self.place(entry))
     }
 
+    /// Fills `out` with a part of a contiguous tensor's bytes, from byte `offset` of them on.
+    pub(super) fn read_contiguous(&self, entry: &Entry, offset: u64, out: &mut [u8]) -> Result<()> {
+        if out.is_empty() {
+            return Ok(());
+        }
+        let mut read = || -> Result<()> {
+            let storage = self.readable(entry)?;
+            let (start, _) = Self::span(entry);
+            // Bytes are turned in whole elements only.
+            let size = entry.encoding.block().1 as usize;
+            let before = (offset % size as u64) as usize;
+            if before == 0 && out.len().is_multiple_of(size) {
+                storage.read_at(start + offset, out)?;
+                self.finish(entry, out);
+                return Ok(());
+            }
+            let mut whole = zeroed(((before + out.len()).next_multiple_of(size)) as u64)?;
+            storage.read_at(start + offset - before as u64, &mut whole)?;
+            self.finish(entry, &mut whole);
+            out.copy_from_slice(&whole[before..before + out.len()]);
+            Ok(())
+        };
+        read().context(|| self.place(entry))
+    }
+
     /// Writes the archive to a file in the format of that name (see [`FORMATS`](super::FORMATS)).
     ///
     /// The file appears whole or not at all: the bytes go to a temporary file in the same folder, which is synced and

@@ -186,6 +186,32 @@ impl Entry {
             })
     }
 
+    /// The same tensor with its values stored as they are, contiguous, at the start of a storage of its own.
+    ///
+    /// ```
+    /// use sconce::{DType, io::Entry};
+    ///
+    /// let view = Entry::new("w", DType::F32, [2, 3]).with_view([1, 2], 5).with_parameter(true);
+    /// let entry = view.to_contiguous();
+    /// assert!(entry.is_contiguous() && entry.parameter());
+    /// assert_eq!((entry.offset(), entry.shape()), (0, &[2, 3][..]));
+    /// ```
+    pub fn to_contiguous(&self) -> Self {
+        Self {
+            strides: contiguous_strides(&self.shape),
+            offset: 0,
+            conjugate: false,
+            negative: false,
+            ..self.clone()
+        }
+    }
+
+    /// The same tensor with elements of another dtype, contiguous and unscaled; its bytes are not converted.
+    #[must_use]
+    pub fn with_dtype(&self, dtype: crate::DType) -> Self {
+        Self { encoding: Encoding::Plain(dtype), quantizer: None, ..self.to_contiguous() }
+    }
+
     /// Whether a stored sign or conjugation bit makes the values differ from the bytes.
     pub(crate) fn is_lazy(&self) -> bool {
         self.conjugate || self.negative

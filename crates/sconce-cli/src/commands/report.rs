@@ -1,0 +1,106 @@
+//! `sconce report`: one page of HTML about a file, which needs no network and no script.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+use sconce::anomaly::{self, Anomaly, Severity};
+use sconce::io;
+use sconce::{ErrorKind, stats};
+use serde_json::{Value, json};
+
+use super::{Entry, Failure};
+use crate::html::{self, Page, Row};
+use crate::text::{grouped, printable};
+use crate::{input, output};
+
+pub(super) const ENTRY: Entry = Entry { name: "report", arguments, run };
+
+/// Ranges of each histogram.
+const BINS: usize = 48;
+
+/// Oddities that the terminal lists; the page has them all.
+const LISTED: usize = 20;
+
+fn arguments() -> Command {
+    Command::new("report")
+        .about("Writes one HTML page about a file: overview, what is odd, every tensor with its histogram")
+        .arg(input::file("file"))
+        .arg(input::selector())
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("PATH")
+                .value_parser(value_parser!(OsString))
+                .required_unless_present("json")
+                .help("The page to write; it works offline"),
+        )
+        .arg(input::json())
+}
+
+fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
+    let path = input::path(matches, "file");
+    let archive = io::open(path)?;
+    let selector = input::given_selector(matches)?;
+    let mut rows = Vec::new();
+    for entry in input::select(&archive, selector.as_ref())? {
+        let summary = match stats::of_entry(&archive, entry, BINS) {
+            Ok(summary) => Some(summary),
+            Err(error) if error.kind() == ErrorKind::Unsupported => None,
+            Err(error) => return Err(error.into()),
+        };
+        rows.push(Row { entry, summary });
+    }
+    let known: Vec<_> = rows.iter().filter_map(|r| Some((r.entry, r.summary.as_ref()?.stats))).collect();
+    let anomalies = anomaly::find(&archive, &known)?;
+    let target = matches.get_one::<OsString>("output").map(Path::new);
+    if let Some(target) = target {
+        output::write(
+            target,
+            path,
+            &html::page(&Page { archive: &archive, rows: &rows, anomalies: &anomalies }),
+        )?;
+    }
+    if matches.get_flag("json") {
+        let odd = |a: &Anomaly| {
+            json!({
+                "name": a.name,
+                "kind": a.kind.to_string(),
+                "severity": word(a.severity),
+                "explanation": a.explanation,
+            })
+        };
+        let document = json!({
+            "file": archive.name(),
+            "format": archive.format(),
+            "tensors": rows.len(),
+            "anomalies": anomalies.iter().map(odd).collect::<Vec<Value>>(),
+            "output": target.map(|p| p.to_string_lossy()),
+        });
+        writeln!(out, "{document:#}")?;
+        return Ok(());
+    }
+    if let Some(target) = target {
+        let (tensors, odd) = (grouped(rows.len() as u64), grouped(anomalies.len() as u64));
+        writeln!(out, "{}: {tensors} tensors, {odd} oddities", printable(&target.to_string_lossy()))?;
+    }
+    for a in anomalies.iter().take(LISTED) {
+        let (name, explanation) = (printable(&a.name), printable(&a.explanation));
+        writeln!(out, "  {:<7}  {:<14}  {name}: {explanation}", word(a.severity), a.kind)?;
+    }
+    if anomalies.len() > LISTED {
+        writeln!(out, "  … {} more", anomalies.len() - LISTED)?;
+    }
+    Ok(())
+}
+
+/// The word for a severity.
+pub(crate) fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
