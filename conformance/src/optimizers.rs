@@ -3,7 +3,8 @@
 
 use sconce::nn::StateDict;
 use sconce::optim::{
-    Adam, AdamW, GroupState, Optimizer, OptimizerState, Parameters, Rule, Sgd, Value as Setting,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Asgd, GroupState, Muon, NAdam, Optimizer,
+    OptimizerState, Parameters, RAdam, RmsProp, Rprop, Rule, Sgd, Value as Setting,
 };
 use sconce::{Result, Tensor};
 
@@ -28,7 +29,22 @@ pub(crate) trait Stepper {
 
 /// Whether [`create`] knows an optimiser.
 pub(crate) fn exists(name: &str) -> bool {
-    matches!(name, "SGD" | "Adam" | "AdamW")
+    matches!(
+        name,
+        "SGD"
+            | "Adam"
+            | "AdamW"
+            | "Adadelta"
+            | "Adafactor"
+            | "Adagrad"
+            | "Adamax"
+            | "ASGD"
+            | "Muon"
+            | "NAdam"
+            | "RAdam"
+            | "RMSprop"
+            | "Rprop"
+    )
 }
 
 /// Makes the optimiser of a name.
@@ -41,6 +57,16 @@ pub(crate) fn create(
         "SGD" => of::<Sgd>(parameters, settings),
         "Adam" => of::<Adam>(parameters, settings),
         "AdamW" => of::<AdamW>(parameters, settings),
+        "Adadelta" => of::<Adadelta>(parameters, settings),
+        "Adafactor" => of::<Adafactor>(parameters, settings),
+        "Adagrad" => of::<Adagrad>(parameters, settings),
+        "Adamax" => of::<Adamax>(parameters, settings),
+        "ASGD" => of::<Asgd>(parameters, settings),
+        "Muon" => of::<Muon>(parameters, settings),
+        "NAdam" => of::<NAdam>(parameters, settings),
+        "RAdam" => of::<RAdam>(parameters, settings),
+        "RMSprop" => of::<RmsProp>(parameters, settings),
+        "Rprop" => of::<Rprop>(parameters, settings),
         _ => unsupported(format!("no optimiser {name}")),
     }
 }
@@ -107,6 +133,8 @@ fn setting(value: &Val) -> Result<Setting, Stop> {
         },
         Value::Float(x) => Setting::Float(*x),
         Value::Str(s) => Setting::Text(s.clone()),
+        // A rate may be a tensor in PyTorch; here it is its number.
+        Value::Tensor(t) if t.numel() == 1 => Setting::Float(t.item()?),
         Value::List(items) | Value::Tuple(items) => {
             Setting::Tuple(items.iter().map(setting).collect::<Result<_, _>>()?)
         }

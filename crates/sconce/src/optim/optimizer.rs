@@ -158,8 +158,13 @@ impl<R: Rule> Optimizer<R> {
             if !seen.insert(tensor.id()) {
                 return Err(Error::argument(format!("{}: `{}` is given twice", R::NAME, names[0])));
             }
+            rule.accepts(tensor).context(|| format!("{}: `{}`", R::NAME, names[0]))?;
         }
-        let slots = given.into_iter().map(|parameter| Slot { parameter, state: None }).collect();
+        let slots = given.into_iter().map(|parameter| {
+            let state = if R::EAGER { Some(no_grad(|| rule.init(&parameter.tensor))?) } else { None };
+            Ok(Slot { parameter, state })
+        });
+        let slots = slots.collect::<Result<Vec<_>>>()?;
         self.groups.push(Group::new(rule, slots));
         Ok(())
     }
