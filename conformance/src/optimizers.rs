@@ -113,7 +113,7 @@ impl<R: Rule> Stepper for Optimizer<R> {
 
 fn set<R: Rule>(rule: &mut R, settings: &Settings) -> Result<(), Stop> {
     for (name, value) in settings {
-        let value = setting(value)?;
+        let value = option(value)?;
         // What only chooses between PyTorch's implementations changes nothing at its default.
         let neutral = R::FOREIGN.iter().any(|(n, v)| n == name && *v == value);
         if !rule.set_option(name, &value)? && !neutral {
@@ -121,6 +121,14 @@ fn set<R: Rule>(rule: &mut R, settings: &Settings) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// An option, which as a rate may be a tensor in PyTorch; here it is its number.
+fn option(value: &Val) -> Result<Setting, Stop> {
+    match value {
+        Value::Tensor(t) if t.numel() == 1 => Ok(Setting::Float(t.item()?)),
+        _ => setting(value),
+    }
 }
 
 fn setting(value: &Val) -> Result<Setting, Stop> {
@@ -133,8 +141,6 @@ fn setting(value: &Val) -> Result<Setting, Stop> {
         },
         Value::Float(x) => Setting::Float(*x),
         Value::Str(s) => Setting::Text(s.clone()),
-        // A rate may be a tensor in PyTorch; here it is its number.
-        Value::Tensor(t) if t.numel() == 1 => Setting::Float(t.item()?),
         Value::List(items) | Value::Tuple(items) => {
             Setting::Tuple(items.iter().map(setting).collect::<Result<_, _>>()?)
         }
@@ -164,7 +170,7 @@ pub(crate) fn to_state(value: &Val) -> Result<OptimizerState, Stop> {
                 let numbers = value.items().unwrap_or_default().iter().filter_map(Value::as_f64);
                 options.params = numbers.map(|n| n as usize).collect();
             } else {
-                options.options.push((name.clone(), setting(value)?));
+                options.options.push((name.clone(), option(value)?));
             }
         }
         out.param_groups.push(options);

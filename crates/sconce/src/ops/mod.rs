@@ -53,6 +53,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     conv::CONVOLUTIONS,
     pool::POOLS,
     norm::NORMALISATIONS,
+    nn::adaptive::ADAPTIVE,
     nn::attention::ATTENTION,
     nn::bag::BAGS,
     nn::conv::CONVOLUTIONS,
@@ -66,4 +67,5 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     nn::pool::POOLS,
     nn::resize::RESIZES,
     nn::shuffle::SHUFFLES,
+    nn::unpool::UNPOOLS,
 ];

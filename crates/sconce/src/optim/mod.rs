@@ -37,6 +37,7 @@ mod radam;
 mod rmsprop;
 mod rprop;
 mod rule;
+pub mod schedule;
 mod sgd;
 mod state;
 
@@ -56,5 +57,6 @@ pub use radam::{RAdam, RAdamState};
 pub use rmsprop::{RmsProp, RmsPropState};
 pub use rprop::{Rprop, RpropState};
 pub use rule::Rule;
+pub use schedule::{ReduceLROnPlateau, Schedule, Scheduler};
 pub use sgd::{Sgd, SgdState};
 pub use state::{GroupState, OptimizerState, Value};

@@ -169,16 +169,18 @@ impl Muon {
     /// Nearly U Vᵀ of a matrix U S Vᵀ, by a quintic Newton–Schulz iteration in bfloat16.
     fn orthogonal(&self, matrix: &Tensor) -> Result<Tensor> {
         let (a, b, c) = self.ns_coefficients;
-        let mut x = matrix.to(DType::BF16)?;
+        // What is kept is rounded to bfloat16; products are summed in single precision.
+        let rounded = |t: &Tensor| t.to(DType::BF16)?.to(DType::F32);
+        let mut x = rounded(matrix)?;
         let tall = x.shape()[0] > x.shape()[1];
         if tall {
             x = x.t()?;
         }
-        x = x.div(&x.norm(2.0, ())?.clamp_min(self.eps)?)?;
+        x = rounded(&x.div(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?)?;
         for _ in 0..self.ns_steps {
-            let gram = x.matmul(&x.t()?)?;
-            let update = gram.addmm(&gram, &gram, b, c)?;
-            x = x.addmm(&update, &x, a, 1.0)?;
+            let gram = rounded(&x.matmul(&x.t()?)?)?;
+            let update = rounded(&gram.addmm(&gram, &gram, b, c)?)?;
+            x = rounded(&x.addmm(&update, &x, a, 1.0)?)?;
         }
         if tall { x.t() } else { Ok(x) }
     }
