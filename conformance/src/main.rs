@@ -8,6 +8,7 @@
 mod args;
 mod case;
 mod compare;
+mod expression;
 mod footprint;
 mod layers;
 mod ops;
@@ -17,6 +18,7 @@ mod program;
 mod registry;
 mod report;
 mod runner;
+mod schedulers;
 mod signatures;
 mod store;
 mod subset;

@@ -3,7 +3,8 @@
 
 use sconce::nn::StateDict;
 use sconce::optim::{
-    Adam, AdamW, GroupState, Optimizer, OptimizerState, Parameters, Rule, Sgd, Value as Setting,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Asgd, GroupState, Muon, NAdam, Optimizer,
+    OptimizerState, Parameters, RAdam, RmsProp, Rprop, Rule, Sgd, Value as Setting,
 };
 use sconce::{Result, Tensor};
 
@@ -28,7 +29,22 @@ pub(crate) trait Stepper {
 
 /// Whether [`create`] knows an optimiser.
 pub(crate) fn exists(name: &str) -> bool {
-    matches!(name, "SGD" | "Adam" | "AdamW")
+    matches!(
+        name,
+        "SGD"
+            | "Adam"
+            | "AdamW"
+            | "Adadelta"
+            | "Adafactor"
+            | "Adagrad"
+            | "Adamax"
+            | "ASGD"
+            | "Muon"
+            | "NAdam"
+            | "RAdam"
+            | "RMSprop"
+            | "Rprop"
+    )
 }
 
 /// Makes the optimiser of a name.
@@ -41,6 +57,16 @@ pub(crate) fn create(
         "SGD" => of::<Sgd>(parameters, settings),
         "Adam" => of::<Adam>(parameters, settings),
         "AdamW" => of::<AdamW>(parameters, settings),
+        "Adadelta" => of::<Adadelta>(parameters, settings),
+        "Adafactor" => of::<Adafactor>(parameters, settings),
+        "Adagrad" => of::<Adagrad>(parameters, settings),
+        "Adamax" => of::<Adamax>(parameters, settings),
+        "ASGD" => of::<Asgd>(parameters, settings),
+        "Muon" => of::<Muon>(parameters, settings),
+        "NAdam" => of::<NAdam>(parameters, settings),
+        "RAdam" => of::<RAdam>(parameters, settings),
+        "RMSprop" => of::<RmsProp>(parameters, settings),
+        "Rprop" => of::<Rprop>(parameters, settings),
         _ => unsupported(format!("no optimiser {name}")),
     }
 }
@@ -87,7 +113,7 @@ impl<R: Rule> Stepper for Optimizer<R> {
 
 fn set<R: Rule>(rule: &mut R, settings: &Settings) -> Result<(), Stop> {
     for (name, value) in settings {
-        let value = setting(value)?;
+        let value = option(value)?;
         // What only chooses between PyTorch's implementations changes nothing at its default.
         let neutral = R::FOREIGN.iter().any(|(n, v)| n == name && *v == value);
         if !rule.set_option(name, &value)? && !neutral {
@@ -95,6 +121,14 @@ fn set<R: Rule>(rule: &mut R, settings: &Settings) -> Result<(), Stop> {
         }
     }
     Ok(())
+}
+
+/// An option, which as a rate may be a tensor in PyTorch; here it is its number.
+fn option(value: &Val) -> Result<Setting, Stop> {
+    match value {
+        Value::Tensor(t) if t.numel() == 1 => Ok(Setting::Float(t.item()?)),
+        _ => setting(value),
+    }
 }
 
 fn setting(value: &Val) -> Result<Setting, Stop> {
@@ -136,7 +170,7 @@ pub(crate) fn to_state(value: &Val) -> Result<OptimizerState, Stop> {
                 let numbers = value.items().unwrap_or_default().iter().filter_map(Value::as_f64);
                 options.params = numbers.map(|n| n as usize).collect();
             } else {
-                options.options.push((name.clone(), setting(value)?));
+                options.options.push((name.clone(), option(value)?));
             }
         }
         out.param_groups.push(options);

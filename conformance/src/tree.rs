@@ -75,7 +75,12 @@ impl Node {
         };
         let mut written = Written { forward, ..Written::default() };
         if json.get("parameters").is_some() {
-            for (name, shape) in pairs_of(json, "parameters")? {
+            let mut pairs = pairs_of(json, "parameters")?;
+            if class == "nn.ParameterDict" {
+                // It is made of a dict, whose keys PyTorch sorts.
+                pairs.sort_by_key(|(name, _)| *name);
+            }
+            for (name, shape) in pairs {
                 written
                     .parameters
                     .push((name.to_owned(), zeros(shape)?.map(|t| Param::new(&t)).transpose()?));

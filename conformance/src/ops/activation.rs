@@ -121,7 +121,7 @@ pub(crate) const OTHERS: &[Entry] = rows! {
 };
 
 /// The result, which the input becomes where it is asked to.
-fn written(a: &Call, y: Tensor) -> Result<Val, Stop> {
+pub(super) fn written(a: &Call, y: Tensor) -> Result<Val, Stop> {
     if a.opt("inplace", Call::bool)?.unwrap_or(false) {
         a.input()?.copy_(&y)?;
         return Ok(a.input()?.into());

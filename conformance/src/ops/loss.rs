@@ -6,7 +6,8 @@ use sconce::functional::{
 };
 use sconce::{DType, Tensor};
 
-use super::rows;
+use super::activation::written;
+use super::{in_place, rows};
 use crate::outcome::{Stop, unsupported};
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
@@ -15,7 +16,14 @@ use crate::value::Value;
 /// The table.
 pub(crate) const TABLE: &[Entry] = rows! {
     "nn.functional.linear" => |a| f::linear(a.input()?, a.tensor("weight")?, a.opt_tensor("bias")?)?;
-    "nn.functional.dropout" => |a| f::dropout(a.input()?, a.float("p")?, a.bool("training")?)?;
+    "nn.functional.dropout" => |a| {
+        let y = f::dropout(a.input()?, a.float("p")?, a.bool("training")?)?;
+        written(a, y)?
+    };
+    "nn.functional.dropout_" => |a| {
+        let (x, p, training) = (a.input()?, a.float("p")?, a.bool("training")?);
+        in_place(a, |_| x.copy_(&f::dropout(x, p, training)?))?
+    };
     "nn.functional.cross_entropy" => |a| {
         let options = CrossEntropyOptions {
             weight: a.opt_tensor("weight")?,

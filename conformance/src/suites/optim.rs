@@ -9,6 +9,7 @@ use crate::compare::compare;
 use crate::optimizers::{Stepper, create, exists, same_setting, to_state};
 use crate::outcome::{At, Stop, unsupported, wrong};
 use crate::runner::Context;
+use crate::schedulers;
 use crate::tensors::{Inputs, Val, to_array};
 use crate::value::{Ref, Value};
 
@@ -23,6 +24,7 @@ pub(crate) fn run(_: &Context, case: &Case) -> Result<(), Stop> {
     match case.str("kind")? {
         "optimizer" => optimizer(case, &inputs),
         "optimizer_error" => optimizer_error(case, &inputs),
+        "scheduler" => schedulers::run(case),
         "clip_grad_norm" => clip_norm(case, &inputs),
         "clip_grad_value" => clip_value(case, &inputs),
         kind => unsupported(format!("no {kind}")),

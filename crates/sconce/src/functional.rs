@@ -13,6 +13,10 @@ pub use crate::ops::loss::{
     dropout, huber_loss, kl_div, l1_loss, mse_loss, nll_loss, smooth_l1_loss,
 };
 pub use crate::ops::matmul::linear;
+pub use crate::ops::nn::adaptive::{
+    adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, adaptive_max_pool1d_with_indices,
+    adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices,
+};
 pub use crate::ops::nn::attention::{AttentionOptions, bilinear, scaled_dot_product_attention};
 pub use crate::ops::nn::bag::{BagMode, EmbeddingBagOptions, embedding_bag};
 pub use crate::ops::nn::conv::{conv_transpose1d, conv_transpose3d, conv1d, conv3d};
@@ -31,15 +35,14 @@ pub use crate::ops::nn::margin::{
 pub use crate::ops::nn::norm::{instance_norm, local_response_norm, normalize};
 pub use crate::ops::nn::pad::{PadMode, pad, pad_same};
 pub use crate::ops::nn::pool::{
-    LpPoolOptions, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d,
-    adaptive_max_pool1d_with_indices, adaptive_max_pool2d_with_indices, adaptive_max_pool3d_with_indices,
-    avg_pool1d, avg_pool3d, fractional_max_pool, lp_pool, max_pool1d, max_pool1d_with_indices, max_pool3d,
-    max_pool3d_with_indices, max_unpool, unpooled_size,
+    LpPoolOptions, avg_pool1d, avg_pool3d, lp_pool, max_pool1d, max_pool1d_with_indices, max_pool3d,
+    max_pool3d_with_indices,
 };
 pub use crate::ops::nn::resize::{InterpolateOptions, Interpolation, Resize, interpolate};
 pub use crate::ops::nn::shuffle::{
     UnfoldOptions, channel_shuffle, fold, one_hot, pixel_shuffle, pixel_unshuffle, unfold,
 };
+pub use crate::ops::nn::unpool::{fractional_max_pool, max_unpool, unpooled_size};
 pub use crate::ops::norm::{RunningStats, batch_norm, group_norm, layer_norm, rms_norm};
 pub use crate::ops::pool::{
     AvgPool1dOptions, AvgPool2dOptions, AvgPool3dOptions, AvgPoolOptions, MaxPool1dOptions, MaxPool2dOptions,

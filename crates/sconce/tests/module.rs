@@ -550,7 +550,7 @@ fn parameters_must_be_floating_point() {
 
 #[test]
 fn layers_check_their_options() {
-    use sconce::nn::{Conv2dConfig, Padding, PaddingMode};
+    use sconce::nn::{Conv2dConfig, Padding};
     let default = Conv2dConfig::default;
     let errors = [
         (
@@ -569,10 +569,6 @@ fn layers_check_their_options() {
         (
             Conv2dConfig { padding: Padding::Same, stride: [2, 2], ..default() }.build(3, 4, 3).map(drop),
             "Conv2d: padding `Same` needs a stride of 1, found [2, 2]",
-        ),
-        (
-            Conv2dConfig { padding_mode: PaddingMode::Circular, ..default() }.build(3, 4, 3).map(drop),
-            "Conv2d: padding mode Circular is not implemented, only Zeros",
         ),
         (Dropout::new(1.5).map(drop), "Dropout: the probability 1.5 must lie in [0, 1]"),
         (Dropout::new(f64::NAN).map(drop), "Dropout: the probability NaN must lie in [0, 1]"),

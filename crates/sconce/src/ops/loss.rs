@@ -149,6 +149,18 @@ fn weight_of_classes(op: &str, weight: &Tensor, input: &[usize]) -> Result<Tenso
     Ok(weight.clone())
 }
 
+/// A weight is of the input's dtype, as in PyTorch.
+fn same_dtype(op: &str, input: &Tensor, weight: Option<&Tensor>) -> Result<()> {
+    match weight {
+        Some(weight) if weight.dtype() != input.dtype() => Err(Error::dtype(format!(
+            "{op}: a weight of dtype {} for an input of dtype {}",
+            weight.dtype(),
+            input.dtype()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// A weight per class, broadcasting with `[N, C, …]`.
 fn along_classes(weight: &Tensor, rank: usize) -> Result<Tensor> {
     let mut shape = vec![1isize; rank];
@@ -212,6 +224,7 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor, options: CrossEntropyOptio
         }
         return of_probabilities(input, target, options);
     }
+    same_dtype(OP, input, options.weight)?;
     let classes = Classes::new(OP, input, target, options.ignore_index)?;
     let weights = classes.weights(OP, options.weight)?;
     let weighted =
@@ -285,6 +298,7 @@ pub fn nll_loss(
     reduction: Reduction,
 ) -> Result<Tensor> {
     const OP: &str = "nll_loss";
+    same_dtype(OP, input, weight)?;
     let classes = Classes::new(OP, input, target, ignore_index)?;
     let weights = classes.weights(OP, weight)?;
     let picked = classes.input.gather(1, &classes.target)?;

@@ -76,6 +76,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     conv::CONVOLUTIONS,
     pool::POOLS,
     norm::NORMALISATIONS,
+    nn::adaptive::ADAPTIVE,
     nn::attention::ATTENTION,
     nn::bag::BAGS,
     nn::conv::CONVOLUTIONS,
@@ -89,4 +90,5 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     nn::pool::POOLS,
     nn::resize::RESIZES,
     nn::shuffle::SHUFFLES,
+    nn::unpool::UNPOOLS,
 ];

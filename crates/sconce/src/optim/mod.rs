@@ -20,20 +20,43 @@
 //! # Ok::<(), sconce::Error>(())
 //! ```
 
+mod adadelta;
+mod adafactor;
+mod adagrad;
 mod adam;
+mod adamax;
+mod asgd;
 mod audit;
 mod clip;
+mod muon;
+mod nadam;
 mod optimizer;
+mod options;
 mod parameters;
+mod radam;
+mod rmsprop;
+mod rprop;
 mod rule;
+pub mod schedule;
 mod sgd;
 mod state;
 
+pub use adadelta::{Adadelta, AdadeltaState};
+pub use adafactor::{Adafactor, AdafactorState};
+pub use adagrad::{Adagrad, AdagradState};
 pub use adam::{Adam, AdamState, AdamW};
+pub use adamax::{Adamax, AdamaxState};
+pub use asgd::{Asgd, AsgdState};
 pub use audit::{Audit, Outcome};
 pub use clip::{ClipOptions, clip_grad_norm_, clip_grad_value_};
+pub use muon::{AdjustLr, Muon, MuonState};
+pub use nadam::{NAdam, NAdamState};
 pub use optimizer::{Group, Optimizer};
 pub use parameters::{Named, Parameters};
+pub use radam::{RAdam, RAdamState};
+pub use rmsprop::{RmsProp, RmsPropState};
+pub use rprop::{Rprop, RpropState};
 pub use rule::Rule;
+pub use schedule::{ReduceLROnPlateau, Schedule, Scheduler};
 pub use sgd::{Sgd, SgdState};
 pub use state::{GroupState, OptimizerState, Value};

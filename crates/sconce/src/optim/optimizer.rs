@@ -42,6 +42,19 @@ impl<R: Rule> Group<R> {
         Self { rule, slots, others }
     }
 
+    /// An option that the rule does not know.
+    pub(super) fn other(&self, name: &str) -> Option<&Value> {
+        self.others.iter().find(|(other, _)| other == name).map(|(_, value)| value)
+    }
+
+    /// Sets an option that the rule does not know.
+    pub(super) fn set_other(&mut self, name: &str, value: Value) {
+        match self.others.iter_mut().find(|(other, _)| other == name) {
+            Some((_, old)) => *old = value,
+            None => self.others.push((name.to_owned(), value)),
+        }
+    }
+
     /// The parameters, in order, each with its first name.
     pub fn parameters(&self) -> impl ExactSizeIterator<Item = (&str, &Tensor)> {
         self.slots.iter().map(|slot| (slot.parameter.names[0].as_str(), &slot.parameter.tensor))
@@ -158,8 +171,13 @@ impl<R: Rule> Optimizer<R> {
             if !seen.insert(tensor.id()) {
                 return Err(Error::argument(format!("{}: `{}` is given twice", R::NAME, names[0])));
             }
+            rule.accepts(tensor).context(|| format!("{}: `{}`", R::NAME, names[0]))?;
         }
-        let slots = given.into_iter().map(|parameter| Slot { parameter, state: None }).collect();
+        let slots = given.into_iter().map(|parameter| {
+            let state = if R::EAGER { Some(no_grad(|| rule.init(&parameter.tensor))?) } else { None };
+            Ok(Slot { parameter, state })
+        });
+        let slots = slots.collect::<Result<Vec<_>>>()?;
         self.groups.push(Group::new(rule, slots));
         Ok(())
     }

@@ -75,6 +75,9 @@ pub trait Rule: Clone + Debug + Send + Sync {
     /// Options that PyTorch writes and that mean nothing here, written as they stand.
     const FOREIGN: &'static [(&'static str, Value)] = &[];
 
+    /// Whether the state of a parameter is made with the optimiser rather than at the first update.
+    const EAGER: bool = false;
+
     /// The learning rate.
     fn lr(&self) -> f64;
 
@@ -98,6 +101,15 @@ pub trait Rule: Clone + Debug + Send + Sync {
     /// If one is outside its range.
     fn validate(&self) -> Result<()> {
         non_negative(Self::NAME, "lr", self.lr())
+    }
+
+    /// Checks that the rule is meant for a parameter.
+    ///
+    /// # Errors
+    ///
+    /// If it is not.
+    fn accepts(&self, _p: &Tensor) -> Result<()> {
+        Ok(())
     }
 
     /// The state of a parameter before its first update.

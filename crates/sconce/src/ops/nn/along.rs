@@ -36,7 +36,7 @@ impl Sparse {
         Self::new(
             len,
             (0..windows).map(|i| {
-                let (start, end) = super::pool::adaptive_window(len, windows, i);
+                let (start, end) = super::adaptive::adaptive_window(len, windows, i);
                 (start..end).map(|j| (j, 1.0 / (end - start) as f64)).collect()
             }),
         )

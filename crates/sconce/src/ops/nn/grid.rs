@@ -224,7 +224,13 @@ pub fn grid_sample(input: &Tensor, grid: &Tensor, options: GridOptions) -> Resul
     }
     if mode == GridMode::Nearest {
         let nearest = places.iter().map(|p| p.detach().round()).collect::<Result<Vec<_>>>()?;
-        return values_at(&image, sizes, &nearest)?.reshape(shape.as_slice());
+        let mut y = values_at(&image, sizes, &nearest)?;
+        if grid.requires_grad() {
+            // The grid is part of the graph, with a gradient of 0.
+            let nowhere = Tensor::ones([n, points], DType::Bool)?;
+            y = y.add(&places[0].masked_fill(&nowhere, 0)?.unsqueeze(1)?)?;
+        }
+        return y.reshape(shape.as_slice());
     }
     // Per dimension: the elements around each place, with their weights.
     let mut taps: Vec<Vec<(Tensor, Tensor)>> = Vec::new();

@@ -1,5 +1,6 @@
 //! Functions of layers: those of `torch.nn.functional` that are more than a formula.
 
+pub(crate) mod adaptive;
 mod along;
 pub(crate) mod attention;
 pub(crate) mod bag;
@@ -14,3 +15,4 @@ pub(crate) mod pad;
 pub(crate) mod pool;
 pub(crate) mod resize;
 pub(crate) mod shuffle;
+pub(crate) mod unpool;

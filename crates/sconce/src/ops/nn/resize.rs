@@ -1,7 +1,7 @@
 //! Interpolation to other sizes.
 
+use super::adaptive::adaptive_avg_pool;
 use super::along::Sparse;
-use super::pool::adaptive_avg_pool;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Tensor};
@@ -239,16 +239,19 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
         let scale = scales.as_ref().map(|s| s[d]);
         Axis::new(sizes[d], to[d], scale, align_corners, narrow)
     };
-    let mut y = input.clone();
+    let dtype = input.dtype();
+    let half = matches!(dtype, DType::F16 | DType::BF16);
+    // Halves are rounded once, at the end; so are their gradients.
+    let mut y = if half { input.to(DType::F32)? } else { input.clone() };
     if !smooth {
         for (d, &len) in to.iter().enumerate() {
             let index = axis(d).nearest(mode == Interpolation::NearestExact, narrow);
             y = y.index_select(d as isize + 2, &Tensor::from_vec(index, [len])?)?;
         }
-        return Ok(y);
+        return if half { y.to(dtype) } else { Ok(y) };
     }
-    // Bytes, as images have them, are rounded at the end.
-    let bytes = input.dtype() == DType::U8;
+    // Bytes, as images have them, are rounded after each dimension.
+    let bytes = dtype == DType::U8;
     y = if bytes { y.to(DType::F32)? } else { y };
     float_dtype(OP, &y)?;
     for d in (0..spatial).rev() {
@@ -259,8 +262,11 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
             _ => axis.linear(align_corners, narrow),
         };
         y = matrix.apply(OP, &y, d + 2)?;
+        if bytes {
+            y = y.add(0.5)?.floor()?.clamp(0, 255)?;
+        }
     }
-    if bytes { y.round()?.clamp(0, 255)?.to(DType::U8) } else { Ok(y) }
+    if half || bytes { y.to(dtype) } else { Ok(y) }
 }
 
 const D: (f64, f64) = (-2.0, 2.0);

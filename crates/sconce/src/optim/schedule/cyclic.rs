@@ -1,0 +1,256 @@
+//! Rates that rise and fall: Smith, "Cyclical learning rates for training neural networks" and "Super-convergence".
+
+use std::f64::consts::PI;
+
+use super::{At, Groups, Schedule, invalid};
+use crate::{Error, Result};
+
+/// The way from one rate to another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Anneal {
+    /// Half a cosine.
+    #[default]
+    Cos,
+    /// A straight line.
+    Linear,
+}
+
+impl Anneal {
+    fn between(self, start: f64, end: f64, part: f64) -> f64 {
+        match self {
+            Self::Cos => end + (start - end) / 2.0 * (1.0 + (PI * part).cos()),
+            Self::Linear => (end - start) * part + start,
+        }
+    }
+}
+
+/// How the height of a [`CyclicLR`] changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum CyclicMode {
+    /// Not at all.
+    #[default]
+    Triangular,
+    /// It is halved with each cycle.
+    Triangular2,
+    /// It is multiplied with a factor at each step.
+    ExpRange(f64),
+}
+
+/// Up and down between two rates; PyTorch's `CyclicLR`. Momentum goes the other way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CyclicLR {
+    /// The least rates, of each group or of all.
+    pub base_lr: Vec<f64>,
+    /// The greatest rates, of each group or of all.
+    pub max_lr: Vec<f64>,
+    /// The number of steps up; 2000.
+    pub step_size_up: usize,
+    /// The number of steps down; as many as up.
+    pub step_size_down: Option<usize>,
+    /// How the height changes; not at all.
+    pub mode: CyclicMode,
+    /// The least and greatest momentum, (0.8, 0.9), or nothing to leave it alone.
+    pub momentum: Option<(f64, f64)>,
+}
+
+impl CyclicLR {
+    /// Makes a schedule with PyTorch's defaults.
+    pub fn new(base_lr: f64, max_lr: f64) -> Self {
+        Self {
+            base_lr: vec![base_lr],
+            max_lr: vec![max_lr],
+            step_size_up: 2000,
+            step_size_down: None,
+            mode: CyclicMode::Triangular,
+            momentum: Some((0.8, 0.9)),
+        }
+    }
+
+    /// Where in the cycle a step is, from 0 to 1 and back to 0, times the height.
+    fn height(&self, epoch: usize) -> f64 {
+        let up = self.step_size_up as f64;
+        let total = up + self.step_size_down.map_or(up, |down| down as f64);
+        let (epoch, ratio) = (epoch as f64, up / total);
+        let cycle = (1.0 + epoch / total).floor();
+        let x = 1.0 + epoch / total - cycle;
+        let part = if x <= ratio { x / ratio } else { (x - 1.0) / (ratio - 1.0) };
+        part * match self.mode {
+            CyclicMode::Triangular => 1.0,
+            CyclicMode::Triangular2 => 1.0 / 2f64.powf(cycle - 1.0),
+            CyclicMode::ExpRange(gamma) => gamma.powf(epoch),
+        }
+    }
+}
+
+/// One number for all groups, or one for each.
+fn of_group(numbers: &[f64], group: usize) -> f64 {
+    if numbers.len() == 1 { numbers[0] } else { numbers.get(group).copied().unwrap_or(f64::NAN) }
+}
+
+fn check_count(schedule: &str, option: &str, numbers: &[f64], groups: &dyn Groups) -> Result<()> {
+    if numbers.len() == 1 || numbers.len() == groups.count() {
+        return Ok(());
+    }
+    Err(invalid(
+        schedule,
+        option,
+        numbers,
+        &format!("one number, or one for each of {} groups", groups.count()),
+    ))
+}
+
+fn check_momentum(schedule: &str, groups: &dyn Groups) -> Result<()> {
+    if (0..groups.count()).all(|group| groups.momentum(group).is_some()) {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{schedule}: the optimiser has neither momentum nor betas; set the schedule's momentum to None"
+    )))
+}
+
+impl Schedule for CyclicLR {
+    fn name(&self) -> &'static str {
+        "CyclicLR"
+    }
+
+    fn prepare(&mut self, groups: &mut dyn Groups) -> Result<()> {
+        check_count(self.name(), "base_lr", &self.base_lr, groups)?;
+        check_count(self.name(), "max_lr", &self.max_lr, groups)?;
+        if self.step_size_up == 0 {
+            return Err(invalid(self.name(), "step_size_up", self.step_size_up, "positive"));
+        }
+        if self.momentum.is_some() {
+            check_momentum(self.name(), groups)?;
+        }
+        for group in 0..groups.count() {
+            groups.set_lr(group, of_group(&self.base_lr, group));
+        }
+        Ok(())
+    }
+
+    fn rate(&self, at: At) -> Result<f64> {
+        let (low, high) = (of_group(&self.base_lr, at.group), of_group(&self.max_lr, at.group));
+        Ok(low + (high - low) * self.height(at.epoch))
+    }
+
+    fn momentum(&self, at: At) -> Option<f64> {
+        self.momentum.map(|(low, high)| high - (high - low) * self.height(at.epoch))
+    }
+}
+
+/// Up to a greatest rate and down to nearly nothing, once; PyTorch's `OneCycleLR`. Momentum goes the other way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OneCycleLR {
+    /// The greatest rates, of each group or of all.
+    pub max_lr: Vec<f64>,
+    /// The number of steps.
+    pub total_steps: usize,
+    /// The part of the steps that goes up; 0.3.
+    pub pct_start: f64,
+    /// The way from one rate to another; half a cosine.
+    pub anneal: Anneal,
+    /// The least and greatest momentum, (0.85, 0.95), or nothing to leave it alone.
+    pub momentum: Option<(f64, f64)>,
+    /// What the greatest rate is divided by at the start; 25.
+    pub div_factor: f64,
+    /// What the rate at the start is divided by in the end; 1e4.
+    pub final_div_factor: f64,
+    /// Whether the way down ends at the first rate, and a third phase leads from there to the least; false.
+    pub three_phase: bool,
+}
+
+impl OneCycleLR {
+    /// Makes a schedule with PyTorch's defaults.
+    pub fn new(max_lr: f64, total_steps: usize) -> Self {
+        Self {
+            max_lr: vec![max_lr],
+            total_steps,
+            pct_start: 0.3,
+            anneal: Anneal::Cos,
+            momentum: Some((0.85, 0.95)),
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+            three_phase: false,
+        }
+    }
+
+    /// Where each phase ends, and which of the first, greatest and last value leads to it.
+    fn phases(&self) -> Vec<(f64, [usize; 2], [usize; 2])> {
+        let (steps, up) = (self.total_steps as f64, self.pct_start * self.total_steps as f64);
+        const FIRST: usize = 0;
+        const GREATEST: usize = 1;
+        const LAST: usize = 2;
+        // Of momenta, the first is the greater.
+        if self.three_phase {
+            vec![
+                (up - 1.0, [FIRST, GREATEST], [0, 1]),
+                (2.0 * up - 2.0, [GREATEST, FIRST], [1, 0]),
+                (steps - 1.0, [FIRST, LAST], [0, 0]),
+            ]
+        } else {
+            vec![(up - 1.0, [FIRST, GREATEST], [0, 1]), (steps - 1.0, [GREATEST, LAST], [1, 0])]
+        }
+    }
+
+    /// The phase that a step is in, and how much of it lies behind.
+    fn place(&self, epoch: usize) -> (usize, f64) {
+        let (phases, step) = (self.phases(), epoch as f64);
+        let mut start = 0.0;
+        for (i, (end, ..)) in phases.iter().enumerate() {
+            if step <= *end || i + 1 == phases.len() {
+                return (i, (step - start) / (end - start));
+            }
+            start = *end;
+        }
+        (0, 0.0)
+    }
+}
+
+impl Schedule for OneCycleLR {
+    fn name(&self) -> &'static str {
+        "OneCycleLR"
+    }
+
+    fn prepare(&mut self, groups: &mut dyn Groups) -> Result<()> {
+        check_count(self.name(), "max_lr", &self.max_lr, groups)?;
+        if self.total_steps == 0 {
+            return Err(invalid(self.name(), "total_steps", self.total_steps, "positive"));
+        }
+        if !(0.0..=1.0).contains(&self.pct_start) {
+            return Err(invalid(self.name(), "pct_start", self.pct_start, "between 0 and 1"));
+        }
+        if self.momentum.is_some() {
+            check_momentum(self.name(), groups)?;
+        }
+        for group in 0..groups.count() {
+            let first = of_group(&self.max_lr, group) / self.div_factor;
+            groups.set_lr(group, first);
+            groups.set_initial_lr(group, first);
+        }
+        Ok(())
+    }
+
+    fn rate(&self, at: At) -> Result<f64> {
+        if at.epoch > self.total_steps {
+            return Err(Error::argument(format!(
+                "OneCycleLR: step {} of a schedule of {} steps",
+                at.epoch + 1,
+                self.total_steps
+            )));
+        }
+        let greatest = of_group(&self.max_lr, at.group);
+        let first = greatest / self.div_factor;
+        let values = [first, greatest, first / self.final_div_factor];
+        let (phase, part) = self.place(at.epoch);
+        let [from, to] = self.phases()[phase].1;
+        Ok(self.anneal.between(values[from], values[to], part))
+    }
+
+    fn momentum(&self, at: At) -> Option<f64> {
+        let (low, high) = self.momentum?;
+        let values = [high, low];
+        let (phase, part) = self.place(at.epoch);
+        let [from, to] = self.phases()[phase].2;
+        Some(self.anneal.between(values[from], values[to], part))
+    }
+}
