@@ -21,11 +21,17 @@ pub(super) const TABLE: &[Entry] = rows! {
     "cumsum" => |a| converted(a)?.cumsum(a.dim("dim")?).and_then(|y| to_asked(a, y))?;
     "cumprod" => |a| converted(a)?.cumprod(a.dim("dim")?).and_then(|y| to_asked(a, y))?;
     "cumsum_" => |a| {
-        let dim = a.dim("dim")?;
+        let (dim, dtype) = (a.dim("dim")?, a.opt("dtype", Call::dtype)?);
+        if dtype.is_some_and(|d| d != a.input().map_or(d, Tensor::dtype)) {
+            return unsupported("another dtype in place".into());
+        }
         in_place(a, |x| x.cumsum_(dim))?
     };
     "cumprod_" => |a| {
-        let dim = a.dim("dim")?;
+        let (dim, dtype) = (a.dim("dim")?, a.opt("dtype", Call::dtype)?);
+        if dtype.is_some_and(|d| d != a.input().map_or(d, Tensor::dtype)) {
+            return unsupported("another dtype in place".into());
+        }
         in_place(a, |x| x.cumprod_(dim))?
     };
     "logcumsumexp" => |a| a.input()?.logcumsumexp(a.dim("dim")?)?;

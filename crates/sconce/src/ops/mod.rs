@@ -23,6 +23,7 @@ mod operators;
 mod order;
 mod parts;
 pub(crate) mod pool;
+mod products;
 pub(crate) mod real;
 mod rearrange;
 pub(crate) mod reduce;
@@ -54,6 +55,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     reduce::REDUCTIONS,
     moments::MOMENTS,
     matmul::PRODUCTS,
+    products::CONTRACTIONS,
     index::GATHERS,
     index::SLICES,
     index::MASKS,
