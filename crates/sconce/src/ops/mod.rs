@@ -14,6 +14,7 @@ mod forms;
 mod gamma;
 pub(crate) mod index;
 mod integer_windows;
+mod linalg;
 mod join;
 pub(crate) mod loss;
 pub(crate) mod matmul;
@@ -38,6 +39,7 @@ mod unique;
 pub(crate) mod view;
 
 pub use index::{Index, Key, Reduce};
+pub use linalg::MatrixNorm;
 pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
 pub use unique::Unique;
@@ -56,6 +58,12 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     moments::MOMENTS,
     matmul::PRODUCTS,
     products::CONTRACTIONS,
+    linalg::SOLVERS,
+    linalg::TRIANGULAR,
+    linalg::CHOLESKY,
+    linalg::SPECTRA,
+    linalg::NORMS,
+    linalg::POWERS,
     index::GATHERS,
     index::SLICES,
     index::MASKS,
