@@ -54,10 +54,8 @@ pub(super) const TABLE: &[Entry] = rows! {
         a.input()?.matrix_rank(atol, rtol, a.bool("hermitian")?)?
     };
     "linalg.pinv" => |a| {
-        // A symmetric matrix is treated as any other.
-        a.value("hermitian");
         let (atol, rtol) = tolerances(a)?;
-        a.input()?.pinv(atol, rtol)?
+        if a.bool("hermitian")? { a.input()?.pinv_hermitian(atol, rtol)? } else { a.input()?.pinv(atol, rtol)? }
     };
     "pinverse" => |a| a.input()?.pinv(None, Some(a.operand("rcond")?))?;
     "linalg.cond" => |a| a.input()?.cond(a.opt("p", matrix_order)?)?;

@@ -12,10 +12,11 @@ pub(crate) mod driver;
 mod embed;
 mod forms;
 mod gamma;
+mod histogram;
 pub(crate) mod index;
 mod integer_windows;
-mod linalg;
 mod join;
+mod linalg;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
@@ -73,6 +74,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     scan::SCANS,
     stacks::STACKS,
     order::ORDERS,
+    histogram::HISTOGRAMS,
     statistics::STATISTICS,
     parts::PARTS,
     gamma::GAMMAS,

@@ -51,7 +51,10 @@ fn without_repeats(equation: &str, x: &Tensor, labels: Vec<Label>) -> Result<(Te
             Some(other) => {
                 let j = i + 1 + other;
                 if x.shape()[i] != x.shape()[j] {
-                    return Err(wrong(equation, format!("a repeated index of sizes {} and {}", x.shape()[i], x.shape()[j])));
+                    return Err(wrong(
+                        equation,
+                        format!("a repeated index of sizes {} and {}", x.shape()[i], x.shape()[j]),
+                    ));
                 }
                 // The diagonal comes last.
                 x = x.diagonal(0, i as isize, j as isize)?.movedim(-1, i as isize)?;
@@ -134,13 +137,19 @@ impl Tensor {
             let rest = match (term.contains('.'), x.dim().checked_sub(letters)) {
                 (true, Some(rest)) => rest,
                 (false, Some(0)) => 0,
-                _ => return Err(wrong(equation, format!("{term:?} for an operand of shape {:?}", x.shape()))),
+                _ => {
+                    return Err(wrong(equation, format!("{term:?} for an operand of shape {:?}", x.shape())));
+                }
             };
             rests = rests.max(rest);
             parsed.push(without_repeats(equation, x, labels(equation, term, rest)?)?);
         }
         let mut counts: Vec<(Label, usize)> = Vec::new();
-        for (term, rest) in terms.iter().zip(&parsed).map(|(t, (_, l))| (t, l.iter().filter(|l| matches!(l, Label::Rest(_))).count())) {
+        for (term, rest) in terms
+            .iter()
+            .zip(&parsed)
+            .map(|(t, (_, l))| (t, l.iter().filter(|l| matches!(l, Label::Rest(_))).count()))
+        {
             for label in labels(equation, term, rest)? {
                 match counts.iter_mut().find(|(l, _)| *l == label) {
                     Some((_, n)) => *n += 1,
@@ -151,16 +160,21 @@ impl Tensor {
         let kept = match output {
             Some(output) => labels(equation, output, rests)?,
             None => {
-                let mut letters: Vec<char> = counts.iter().filter_map(|(l, n)| match l {
-                    Label::Letter(c) if *n == 1 => Some(*c),
-                    _ => None,
-                }).collect();
+                let mut letters: Vec<char> = counts
+                    .iter()
+                    .filter_map(|(l, n)| match l {
+                        Label::Letter(c) if *n == 1 => Some(*c),
+                        _ => None,
+                    })
+                    .collect();
                 letters.sort_unstable();
                 (0..rests).rev().map(Label::Rest).chain(letters.into_iter().map(Label::Letter)).collect()
             }
         };
         for (i, label) in kept.iter().enumerate() {
-            if kept[..i].contains(label) || matches!(label, Label::Letter(_)) && !counts.iter().any(|(l, _)| l == label) {
+            if kept[..i].contains(label)
+                || matches!(label, Label::Letter(_)) && !counts.iter().any(|(l, _)| l == label)
+            {
                 return Err(wrong(equation, "an output index that is repeated or that no operand has"));
             }
         }
@@ -227,7 +241,9 @@ impl Tensor {
         };
         let (a_dims, b_dims) = (wrapped(self, &dims.sizes())?, wrapped(other, &other_dims.sizes())?);
         if a_dims.len() != b_dims.len() {
-            return Err(Error::argument(format!("{OP}: dimensions {a_dims:?} and {b_dims:?} are not as many")));
+            return Err(Error::argument(format!(
+                "{OP}: dimensions {a_dims:?} and {b_dims:?} are not as many"
+            )));
         }
         let (mut a, mut b) = (self.clone(), other.clone());
         for (&i, &j) in a_dims.iter().zip(&b_dims) {
@@ -244,7 +260,8 @@ impl Tensor {
                 }
             }
         }
-        let rest = |t: &Tensor, dims: &[usize]| (0..t.dim()).filter(|d| !dims.contains(d)).collect::<Vec<_>>();
+        let rest =
+            |t: &Tensor, dims: &[usize]| (0..t.dim()).filter(|d| !dims.contains(d)).collect::<Vec<_>>();
         let (a_rest, b_rest) = (rest(&a, &a_dims), rest(&b, &b_dims));
         let size = |t: &Tensor, dims: &[usize]| dims.iter().map(|&d| t.shape()[d]).product::<usize>();
         let (m, k, n) = (size(&a, &a_rest), size(&a, &a_dims), size(&b, &b_rest));
@@ -362,7 +379,13 @@ impl Tensor {
     /// # Errors
     ///
     /// As [`addmm`](Self::addmm).
-    pub fn addbmm(&self, a: &Tensor, b: &Tensor, beta: impl Into<Scalar>, alpha: impl Into<Scalar>) -> Result<Tensor> {
+    pub fn addbmm(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
         let product = |a: &Tensor, b: &Tensor| a.bmm(b)?.sum(0)?.to(a.dtype());
         super::matmul::add_scaled("addbmm", self, (a, b), product, (beta.into(), alpha.into()))
     }
@@ -372,7 +395,13 @@ impl Tensor {
     /// # Errors
     ///
     /// As [`addmm`](Self::addmm).
-    pub fn addr(&self, a: &Tensor, b: &Tensor, beta: impl Into<Scalar>, alpha: impl Into<Scalar>) -> Result<Tensor> {
+    pub fn addr(
+        &self,
+        a: &Tensor,
+        b: &Tensor,
+        beta: impl Into<Scalar>,
+        alpha: impl Into<Scalar>,
+    ) -> Result<Tensor> {
         let (beta, alpha) = (beta.into(), alpha.into());
         let dtype = crate::promote_types(self.dtype(), crate::promote_types(a.dtype(), b.dtype()));
         if dtype == DType::Bool {
@@ -382,7 +411,9 @@ impl Tensor {
         }
         let floats = [alpha, beta].iter().any(|s| matches!(s, Scalar::Float(_)));
         if floats && !dtype.is_floating_point() {
-            return Err(Error::argument(format!("addr: beta {beta:?} and alpha {alpha:?} for operands of {dtype}")));
+            return Err(Error::argument(format!(
+                "addr: beta {beta:?} and alpha {alpha:?} for operands of {dtype}"
+            )));
         }
         let [x, a, b] = [self, a, b].map(|t| t.to(dtype));
         super::matmul::add_scaled("addr", &x?, (&a?, &b?), Tensor::outer, (beta, alpha))
@@ -451,7 +482,8 @@ impl Tensor {
             };
             products[i][j] = Some(product);
         }
-        let mut product = products[0][n - 1].take().ok_or_else(|| Error::argument(format!("{OP}: no product")))?;
+        let mut product =
+            products[0][n - 1].take().ok_or_else(|| Error::argument(format!("{OP}: no product")))?;
         if row {
             product = product.squeeze(0)?;
         }
@@ -475,12 +507,23 @@ pub(crate) static CONTRACTIONS: &[OpInfo] = &[
     },
     OpInfo {
         name: "tensordot",
-        samples: || vec![Sample::new(&[(&[2, 3, 4], D), (&[4, 3], D)], |x| x[0].tensordot(&x[1], [2, 1], [0, 1]))],
+        samples: || {
+            vec![Sample::new(&[(&[2, 3, 4], D), (&[4, 3], D)], |x| x[0].tensordot(&x[1], [2, 1], [0, 1]))]
+        },
     },
-    OpInfo { name: "inner", samples: || vec![Sample::new(&[(&[2, 3], D), (&[4, 3], D)], |x| x[0].inner(&x[1]))] },
-    OpInfo { name: "vecdot", samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 3], D)], |x| x[0].vecdot(&x[1], -1))] },
+    OpInfo {
+        name: "inner",
+        samples: || vec![Sample::new(&[(&[2, 3], D), (&[4, 3], D)], |x| x[0].inner(&x[1]))],
+    },
+    OpInfo {
+        name: "vecdot",
+        samples: || vec![Sample::new(&[(&[2, 3], D), (&[2, 3], D)], |x| x[0].vecdot(&x[1], -1))],
+    },
     OpInfo { name: "kron", samples: || vec![Sample::new(&[(&[2, 3], D), (&[3], D)], |x| x[0].kron(&x[1]))] },
-    OpInfo { name: "cross", samples: || vec![Sample::new(&[(&[2, 3], D), (&[1, 3], D)], |x| x[0].cross(&x[1], -1))] },
+    OpInfo {
+        name: "cross",
+        samples: || vec![Sample::new(&[(&[2, 3], D), (&[1, 3], D)], |x| x[0].cross(&x[1], -1))],
+    },
     OpInfo {
         name: "addbmm",
         samples: || {
@@ -497,8 +540,6 @@ pub(crate) static CONTRACTIONS: &[OpInfo] = &[
     },
     OpInfo {
         name: "multi_dot",
-        samples: || {
-            vec![Sample::new(&[(&[2], D), (&[2, 3], D), (&[3, 4], D)], |x| Tensor::multi_dot(x))]
-        },
+        samples: || vec![Sample::new(&[(&[2], D), (&[2, 3], D), (&[3, 4], D)], |x| Tensor::multi_dot(x))],
     },
 ];

@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{batch, check_square, each_matrix, transposed};
+use super::{batch, check_dtype, check_square, common_batch, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Tensor};
@@ -82,14 +82,57 @@ impl Tensor {
     ///
     /// As [`solve_triangular`](Self::solve_triangular).
     pub fn cholesky_solve(&self, factor: &Tensor, upper: bool) -> Result<Tensor> {
-        check_square("cholesky_solve", factor)?;
-        let (lower, above) = if upper {
-            (transposed(factor)?, factor.clone())
+        const OP: &str = "cholesky_solve";
+        let n = check_square(OP, factor)?;
+        check_dtype(OP, self)?;
+        if self.dtype() != factor.dtype() || self.dim() < 2 || self.size(-2)? != n {
+            return Err(Error::shape(format!(
+                "{OP}: a factor {:?} of {} and right-hand sides {:?} of {} do not fit",
+                factor.shape(),
+                factor.dtype(),
+                self.shape(),
+                self.dtype()
+            )));
+        }
+        let (factor, right) = common_batch(OP, factor, self)?;
+        apply(CholeskySolve { upper }, &[&right, &factor])
+    }
+}
+
+/// X with A X = B, from B and a factor of A.
+#[derive(Clone, Copy, Debug)]
+struct CholeskySolve {
+    upper: bool,
+}
+
+impl Op for CholeskySolve {
+    fn name(&self) -> &'static str {
+        "cholesky_solve"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let (lower, above) =
+            if self.upper { (transposed(x[1])?, x[1].clone()) } else { (x[1].clone(), transposed(x[1])?) };
+        let half = lower.solve_triangular(x[0], false, false)?;
+        above.solve_triangular(&half, true, false)?.copy()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::input(1).and(Saves::OUTPUT)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let factor = saved.input(1)?;
+        let b = apply(*self, &[grad, &factor])?;
+        let factor = if saved.needs(1) {
+            // As in PyTorch the other triangle has a gradient too.
+            let product = b.matmul(&transposed(&saved.output()?)?)?;
+            let both = product.add(&transposed(&product)?)?;
+            Some(if self.upper { factor.matmul(&both)? } else { both.matmul(&factor)? }.neg()?)
         } else {
-            (factor.clone(), transposed(factor)?)
+            None
         };
-        let half = lower.solve_triangular(self, false, false).map_err(|e| e.context("cholesky_solve"))?;
-        above.solve_triangular(&half, true, false)
+        Ok(smallvec![Some(b), factor])
     }
 }
 
@@ -116,7 +159,7 @@ pub(in crate::ops) static CHOLESKY: &[OpInfo] = &[
         samples: || {
             vec![Sample::new(&[(&[3, 2], D), (&[3, 3], (0.5, 1.5))], |x| {
                 let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
-                x[0].to(wide)?.cholesky_solve(&x[1].to(wide)?, false)?.to(x[0].dtype())
+                x[0].to(wide)?.cholesky_solve(&x[1].to(wide)?.tril(0)?, false)?.to(x[0].dtype())
             })]
         },
     },

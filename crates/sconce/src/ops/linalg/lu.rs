@@ -79,7 +79,11 @@ fn solve_columns(op: &str, a: &[f64], n: usize, b: &mut [f64], columns: usize) -
 fn determinant(a: &[f64], n: usize) -> (f64, f64) {
     let mut lu = a.to_vec();
     let exchanges = factor(&mut lu, n, n);
-    let mut sign = if exchanges.iter().enumerate().filter(|(k, other)| k != *other).count() % 2 == 0 { 1.0 } else { -1.0 };
+    let mut sign = if exchanges.iter().enumerate().filter(|(k, other)| k != *other).count() % 2 == 0 {
+        1.0
+    } else {
+        -1.0
+    };
     let mut log = 0.0;
     for k in 0..n {
         let pivot = lu[k * n + k];
@@ -101,7 +105,9 @@ impl Op for Solve {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let [.., n, columns] = *x[1].shape() else { return Err(Error::shape(format!("{}: no matrix", self.name))) };
+        let [.., n, columns] = *x[1].shape() else {
+            return Err(Error::shape(format!("{}: no matrix", self.name)));
+        };
         each_matrix(self.name, &[x[1], x[0]], batch(x[1]), &[n, columns], |parts, out| {
             out.copy_from_slice(parts[0]);
             solve_columns(self.name, parts[1], n, out, columns)
@@ -220,7 +226,8 @@ impl Tensor {
         if self.dtype() != b.dtype() {
             return Err(Error::dtype(format!("{OP}: dtypes differ: {} and {}", self.dtype(), b.dtype())));
         }
-        let vectors = b.dim() == 1 || b.dim() + 1 == self.dim() && b.shape() == &self.shape()[..self.dim() - 1];
+        let vectors =
+            b.dim() == 1 || b.dim() + 1 == self.dim() && b.shape() == &self.shape()[..self.dim() - 1];
         let right = if vectors { b.unsqueeze(-1)? } else { b.clone() };
         if right.dim() < 2 || right.size(-2)? != n {
             return Err(Error::shape(format!(

@@ -23,7 +23,10 @@ use crate::{Error, Result};
 /// Refuses what is no batch of matrices of float32 or float64.
 fn check_matrices(op: &str, x: &Tensor) -> Result<()> {
     if x.dim() < 2 {
-        return Err(Error::shape(format!("{op}: needs at least two dimensions, found shape {:?}", x.shape())));
+        return Err(Error::shape(format!(
+            "{op}: needs at least two dimensions, found shape {:?}",
+            x.shape()
+        )));
     }
     check_dtype(op, x)
 }

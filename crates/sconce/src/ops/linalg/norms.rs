@@ -37,7 +37,10 @@ impl Tensor {
     pub fn matrix_norm(&self, order: MatrixNorm, dims: [isize; 2], keep: bool) -> Result<Tensor> {
         const OP: &str = "linalg.matrix_norm";
         if self.dim() < 2 {
-            return Err(Error::shape(format!("{OP}: needs at least two dimensions, found shape {:?}", self.shape())));
+            return Err(Error::shape(format!(
+                "{OP}: needs at least two dimensions, found shape {:?}",
+                self.shape()
+            )));
         }
         let (rows, columns) = (wrap_dim(OP, dims[0], self.dim())?, wrap_dim(OP, dims[1], self.dim())?);
         if rows == columns {
@@ -51,7 +54,11 @@ impl Tensor {
         let values = || self.movedim([rows, columns], [-2isize, -1])?.svdvals();
         let of_values = match order {
             MatrixNorm::Frobenius => {
-                return if keep { self.norm(2.0, keepdim([rows, columns])) } else { self.norm(2.0, [rows, columns]) };
+                return if keep {
+                    self.norm(2.0, keepdim([rows, columns]))
+                } else {
+                    self.norm(2.0, [rows, columns])
+                };
             }
             MatrixNorm::Order(p) if p.abs() == 1.0 => return sums(rows, columns, p > 0.0),
             MatrixNorm::Order(p) if p.is_infinite() => return sums(columns, rows, p > 0.0),
@@ -94,7 +101,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If there is no dimension, or `n` is 0.
+    /// If `n` is 0.
     ///
     /// ```
     /// let x = sconce::Tensor::from_vec(vec![2i64, 3], [2])?;
@@ -102,16 +109,14 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn vander(&self, n: usize) -> Result<Tensor> {
-        if self.dim() == 0 || n == 0 {
-            return Err(Error::argument(format!(
-                "linalg.vander: needs a dimension and at least one power, found shape {:?} and {n}",
-                self.shape()
-            )));
+        if n == 0 {
+            return Err(Error::argument("linalg.vander: needs at least one power, found 0"));
         }
-        let mut shape = Dims::from_slice(self.shape());
+        let x = self.atleast_1d()?;
+        let mut shape = Dims::from_slice(x.shape());
         shape.push(n - 1);
-        let factors = self.unsqueeze(-1)?.expand(shape.as_slice())?;
-        let ones = self.detach().unsqueeze(-1)?.ones_like()?;
+        let factors = x.unsqueeze(-1)?.expand(shape.as_slice())?;
+        let ones = x.detach().unsqueeze(-1)?.ones_like()?;
         let powers = Tensor::cat(&[&ones, &factors], -1)?.cumprod(-1)?;
         Ok(powers)
     }
@@ -145,7 +150,8 @@ pub(in crate::ops) static NORMS: &[OpInfo] = &[
     OpInfo {
         name: "linalg.matrix_norm",
         samples: || {
-            let orders = [MatrixNorm::Frobenius, MatrixNorm::Order(1.0), MatrixNorm::Order(f64::NEG_INFINITY)];
+            let orders =
+                [MatrixNorm::Frobenius, MatrixNorm::Order(1.0), MatrixNorm::Order(f64::NEG_INFINITY)];
             orders
                 .map(|order| Sample::new(&[(&[2, 3, 4], D)], move |x| x[0].matrix_norm(order, [0, 2], true)))
                 .into()

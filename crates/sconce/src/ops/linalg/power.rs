@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{batch, check_square, transposed};
+use super::{batch, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Dims, Tensor};
@@ -61,7 +61,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If they are not square or finite, or the dtype is neither float32 nor float64.
+    /// If they are not square or finite, or the dtype is not floating point.
     ///
     /// ```
     /// let a = sconce::Tensor::from_vec(vec![0.0f64, 1.0, 0.0, 0.0], [2, 2])?;
@@ -69,7 +69,15 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn matrix_exp(&self) -> Result<Tensor> {
-        check_square("matrix_exp", self)?;
+        match self.shape() {
+            [.., m, n] if m == n && self.dtype().is_floating_point() => {}
+            shape => {
+                return Err(Error::shape(format!(
+                    "matrix_exp: needs square matrices of a floating point dtype, found {} of shape {shape:?}",
+                    self.dtype()
+                )));
+            }
+        }
         apply(MatrixExp, &[self])
     }
 
@@ -87,7 +95,10 @@ impl Tensor {
     pub fn matrix_power(&self, n: i64) -> Result<Tensor> {
         const OP: &str = "linalg.matrix_power";
         let [.., rows, columns] = *self.shape() else {
-            return Err(Error::shape(format!("{OP}: needs at least two dimensions, found shape {:?}", self.shape())));
+            return Err(Error::shape(format!(
+                "{OP}: needs at least two dimensions, found shape {:?}",
+                self.shape()
+            )));
         };
         if rows != columns {
             return Err(Error::shape(format!("{OP}: needs square matrices, found shape {:?}", self.shape())));
@@ -133,5 +144,8 @@ pub(in crate::ops) static POWERS: &[OpInfo] = &[
             })]
         },
     },
-    OpInfo { name: "linalg.matrix_power", samples: || vec![Sample::new(&[(&[2, 3, 3], D)], |x| x[0].matrix_power(3))] },
+    OpInfo {
+        name: "linalg.matrix_power",
+        samples: || vec![Sample::new(&[(&[2, 3, 3], D)], |x| x[0].matrix_power(3))],
+    },
 ];

@@ -24,7 +24,9 @@ fn eigen(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
         for p in 0..n {
             for q in p + 1..n {
                 let (app, aqq, apq) = (a[p * n + p], a[q * n + q], a[p * n + q]);
-                if apq.abs() <= f64::EPSILON * 1e-3 * (app.abs() * aqq.abs()).sqrt() || apq.abs() < f64::MIN_POSITIVE {
+                if apq.abs() <= f64::EPSILON * 1e-3 * (app.abs() * aqq.abs()).sqrt()
+                    || apq.abs() < f64::MIN_POSITIVE
+                {
                     continue;
                 }
                 turned = true;
@@ -55,7 +57,8 @@ fn eigen(a: &[f64], n: usize) -> (Vec<f64>, Vec<f64>) {
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| a[i * n + i].total_cmp(&a[j * n + j]));
     let values = order.iter().map(|&i| a[i * n + i]).collect();
-    let vectors = (0..n).flat_map(|row| order.iter().map(move |&i| (row, i))).map(|(row, i)| v[row * n + i]).collect();
+    let vectors =
+        (0..n).flat_map(|row| order.iter().map(move |&i| (row, i))).map(|(row, i)| v[row * n + i]).collect();
     (values, vectors)
 }
 
@@ -97,7 +100,8 @@ fn singular(a: &[f64], m: usize, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
             break;
         }
     }
-    let norms: Vec<f64> = (0..n).map(|j| (0..m).map(|k| u[k * n + j] * u[k * n + j]).sum::<f64>().sqrt()).collect();
+    let norms: Vec<f64> =
+        (0..n).map(|j| (0..m).map(|k| u[k * n + j] * u[k * n + j]).sum::<f64>().sqrt()).collect();
     let mut order: Vec<usize> = (0..n).collect();
     order.sort_by(|&i, &j| norms[j].total_cmp(&norms[i]));
     let columns = |w: &[f64], rows: usize, scaled: bool| -> Vec<f64> {
@@ -133,7 +137,10 @@ impl Op for Spectrum {
         let all = each_matrix(self.name, x, batch(x[0]), &[k + m * k + n * k], |parts, out| {
             let finite = parts[0].iter().all(|x| x.is_finite());
             if !finite {
-                return Err(Error::argument(format!("{}: the matrix has elements that are not finite", self.name)));
+                return Err(Error::argument(format!(
+                    "{}: the matrix has elements that are not finite",
+                    self.name
+                )));
             }
             let (values, left, right) = if self.symmetric {
                 // Only the lower triangle is read.
@@ -174,8 +181,10 @@ impl Op for Spectrum {
         if is_grad_enabled() {
             return Err(Error::unsupported(format!("{}: no second derivative", self.name)));
         }
-        let (left, right) =
-            self.vectors.get().ok_or_else(|| Error::autograd(format!("{}: backward before forward", self.name)))?;
+        let (left, right) = self
+            .vectors
+            .get()
+            .ok_or_else(|| Error::autograd(format!("{}: backward before forward", self.name)))?;
         Ok(smallvec![Some(left.matmul(&diagonal(grad)?)?.matmul(&transposed(right)?)?)])
     }
 }
@@ -221,7 +230,8 @@ impl Tensor {
         let vectors: Arc<OnceLock<(Tensor, Tensor)>> = Arc::default();
         let spectrum = Spectrum { name: op, symmetric: false, vectors: vectors.clone() };
         let values = crate::no_grad(|| apply(spectrum, &[&self.detach()]))?;
-        let (left, right) = vectors.get().cloned().ok_or_else(|| Error::autograd(format!("{op}: did not run")))?;
+        let (left, right) =
+            vectors.get().cloned().ok_or_else(|| Error::autograd(format!("{op}: did not run")))?;
         Ok((left, values, right))
     }
 
@@ -281,6 +291,19 @@ impl Tensor {
         values.gt(&threshold.unsqueeze(-1)?)?.sum(-1)
     }
 
+    /// The pseudoinverses of symmetric matrices, of which only the lower triangle is read; see [`pinv`](Self::pinv). The
+    /// gradient is that of the whole matrix, as in PyTorch.
+    ///
+    /// # Errors
+    ///
+    /// As [`pinv`](Self::pinv); also if the matrices are not square.
+    pub fn pinv_hermitian(&self, atol: Option<Operand<'_>>, rtol: Option<Operand<'_>>) -> Result<Tensor> {
+        check_square("linalg.pinv", self)?;
+        let lower = self.detach().tril(0)?;
+        let whole = lower.add(&transposed(&lower.tril(-1)?)?)?;
+        apply(Pinv { value: whole.pinv(atol, rtol)? }, &[self])
+    }
+
     /// The pseudoinverses of matrices; singular values up to the greater of `atol` and `rtol` times the greatest count as
     /// 0. PyTorch's `linalg.pinv`.
     ///
@@ -338,7 +361,8 @@ impl Op for Pinv {
         } else {
             let k = p.matmul(&gt)?;
             let ptk = pt.matmul(&k)?;
-            let first = transposed(&k.matmul(&p)?)?.neg()?.add(&gt.sub(&a.matmul(&k)?)?.matmul(&p)?.matmul(&pt)?)?;
+            let first =
+                transposed(&k.matmul(&p)?)?.neg()?.add(&gt.sub(&a.matmul(&k)?)?.matmul(&p)?.matmul(&pt)?)?;
             first.add(&ptk)?.sub(&ptk.matmul(&p)?.matmul(&a)?)?
         };
         Ok(smallvec![Some(gradient)])

@@ -22,7 +22,9 @@ impl Op for SolveTriangular {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let [.., n, columns] = *x[1].shape() else { return Err(Error::shape("linalg.solve_triangular: no matrix")) };
+        let [.., n, columns] = *x[1].shape() else {
+            return Err(Error::shape("linalg.solve_triangular: no matrix"));
+        };
         let op = *self;
         each_matrix(op.name(), &[x[1], x[0]], batch(x[1]), &[n, columns], |parts, out| {
             out.copy_from_slice(parts[0]);
