@@ -80,7 +80,7 @@ pub(super) const TABLE: &[Entry] = rows! {
     "fmax_" => |a| changed_by_tensor(a, "other", Tensor::fmax_)?;
     "fmin" => |a| a.input()?.fmin(a.tensor("other")?)?;
     "fmin_" => |a| changed_by_tensor(a, "other", Tensor::fmin_)?;
-    "floor_divide" => |a| number_left(a)?.floor_divide(a.operand("other")?)?;
+    "floor_divide" => |a| left(a, "input", "other")?.floor_divide(a.operand("other")?)?;
     "floor_divide_" => |a| changed_by(a, "other", |x, y| x.floor_divide_(y))?;
     "bitwise_and" => |a| number_left(a)?.bitwise_and(a.operand("other")?)?;
     "bitwise_and_" => |a| changed_by(a, "other", |x, y| x.bitwise_and_(y))?;
@@ -120,7 +120,8 @@ pub(super) const TABLE: &[Entry] = rows! {
     "__rmod__" => |a| match (a.value("input"), a.value("other")) {
         (Value::Tensor(x), Value::Tensor(y)) => y.remainder(x)?,
         (Value::Tensor(x), _) => left(a, "other", "input")?.remainder(x)?,
-        _ => return unsupported("a number as the left operand".into()),
+        (_, Value::Tensor(y)) => y.remainder(a.scalar("input")?)?,
+        _ => return unsupported("two numbers".into()),
     };
     "__rand__" => |a| a.input()?.bitwise_and(a.operand("other")?)?;
     "__ror__" => |a| a.input()?.bitwise_or(a.operand("other")?)?;
@@ -133,7 +134,11 @@ pub(super) const TABLE: &[Entry] = rows! {
     "__rmul__" => |a| reversed(a, |y, x| y.mul(x), |x, n| x.mul(n))?;
     "__rsub__" => |a| reversed(a, |y, x| y.sub(x), |x, n| x.rsub(n))?;
     "__rdiv__" => |a| reversed(a, |y, x| y.div(x), |x, n| x.rdiv(n))?;
-    "__rpow__" => |a| reversed(a, |y, x| y.pow(x), |x, n| x.rpow(n))?;
+    "__rpow__" => |a| match a.value("input") {
+        Value::Tensor(_) => reversed(a, |y, x| y.pow(x), |x, n| x.rpow(n))?,
+        // A number's own method: `(2).__rpow__(x)` is `x ** 2`.
+        _ => a.tensor("other")?.pow(a.scalar("input")?)?,
+    };
 };
 
 fn changed_by(
@@ -209,7 +214,6 @@ fn reversed(
     Ok(match (a.value("input"), a.value("other")) {
         (Value::Tensor(x), Value::Tensor(y)) => tensors(y, x)?,
         (Value::Tensor(x), _) => number(x, a.scalar("other")?)?,
-        // A number's own method: `(2).__rpow__(x)` is `x ** 2`.
         _ => return unsupported("a number as the left operand".into()),
     })
 }

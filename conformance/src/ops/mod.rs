@@ -9,6 +9,7 @@ mod create;
 mod index;
 mod init;
 mod join;
+mod linalg;
 pub(crate) mod loss;
 mod matmul;
 mod norm;
@@ -39,6 +40,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     index::TABLE,
     init::TABLE,
     join::TABLE,
+    linalg::TABLE,
     loss::TABLE,
     matmul::TABLE,
     norm::TABLE,

@@ -10,6 +10,7 @@ use crate::value::Value;
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
     "flip" => |a| a.input()?.flip(a.ints("dims")?)?;
+    "fft.fftshift" => |a| a.input()?.fftshift(a.dims("dim")?)?;
     "fliplr" => |a| a.input()?.fliplr()?;
     "flipud" => |a| a.input()?.flipud()?;
     "roll" => |a| a.input()?.roll(a.ints("shifts")?, a.ints("dims")?)?;

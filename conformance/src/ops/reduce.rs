@@ -1,6 +1,6 @@
 //! Reductions.
 
-use sconce::{Tensor, keepdim};
+use sconce::{MatrixNorm, Tensor, keepdim};
 
 use super::{in_place, rows};
 use crate::outcome::{Stop, unsupported};
@@ -71,7 +71,11 @@ pub(crate) const TABLE: &[Entry] = rows! {
     };
     "var" => |a| moment(a, |x, dims, c| x.var(dims, c), |x, dims, c| x.var(keepdim(dims), c))?;
     "std" => |a| moment(a, |x, dims, c| x.std(dims, c), |x, dims, c| x.std(keepdim(dims), c))?;
-    "norm" | "linalg.vector_norm" => |a| over!(a, norm, order(a)?);
+    "norm" => |a| match a.value("p") {
+        Value::Str(p) if p == "nuc" => nuclear(a)?,
+        _ => over!(a, asked(a)?, norm, order(a)?),
+    };
+    "linalg.vector_norm" => |a| over!(a, asked(a)?, norm, order(a)?);
     "sum_to_size" => |a| a.input()?.sum_to_size(a.ints("size")?)?;
 };
 
@@ -103,6 +107,16 @@ fn moment<T>(
     };
     let (x, dims) = (a.input()?, a.dims("dim")?);
     Ok(if keeps(a)? { kept(x, dims, correction)? } else { dropped(x, dims, correction)? })
+}
+
+/// The nuclear norm of a matrix.
+fn nuclear(a: &Call) -> Result<Tensor, Stop> {
+    let dims = match a.dims("dim")?.as_deref() {
+        None => [0, 1],
+        Some([rows, columns]) => [*rows as isize, *columns as isize],
+        Some(other) => return unsupported(format!("dim = {other:?}: a matrix has two dimensions here")),
+    };
+    Ok(asked(a)?.matrix_norm(MatrixNorm::Nuclear, dims, keeps(a)?)?)
 }
 
 /// The order of a vector norm.

@@ -21,11 +21,17 @@ pub(super) const TABLE: &[Entry] = rows! {
     "cumsum" => |a| converted(a)?.cumsum(a.dim("dim")?).and_then(|y| to_asked(a, y))?;
     "cumprod" => |a| converted(a)?.cumprod(a.dim("dim")?).and_then(|y| to_asked(a, y))?;
     "cumsum_" => |a| {
-        let dim = a.dim("dim")?;
+        let (dim, dtype) = (a.dim("dim")?, a.opt("dtype", Call::dtype)?);
+        if dtype.is_some_and(|d| d != a.input().map_or(d, Tensor::dtype)) {
+            return unsupported("another dtype in place".into());
+        }
         in_place(a, |x| x.cumsum_(dim))?
     };
     "cumprod_" => |a| {
-        let dim = a.dim("dim")?;
+        let (dim, dtype) = (a.dim("dim")?, a.opt("dtype", Call::dtype)?);
+        if dtype.is_some_and(|d| d != a.input().map_or(d, Tensor::dtype)) {
+            return unsupported("another dtype in place".into());
+        }
         in_place(a, |x| x.cumprod_(dim))?
     };
     "logcumsumexp" => |a| a.input()?.logcumsumexp(a.dim("dim")?)?;
@@ -83,6 +89,21 @@ pub(super) const TABLE: &[Entry] = rows! {
     };
     "unique_consecutive" => |a| found(a, a.input()?.unique_consecutive(a.opt("dim", Call::dim)?)?)?;
     "histc" => |a| a.input()?.histc(a.size("bins")?, a.float("min")?, a.float("max")?)?;
+    "histogram" => |a| {
+        let (x, weight, density) = (a.input()?, a.opt_tensor("weight")?, a.bool("density")?);
+        let edges = match (a.value("bins"), a.opt("range", floats)?) {
+            (Value::Tensor(edges), _) => edges.clone(),
+            (_, None) => x.histogram_edges(a.size("bins")?, None)?,
+            (_, Some(range)) => match range[..] {
+                [low, high] => x.histogram_edges(a.size("bins")?, Some((low, high)))?,
+                _ => return unsupported("a range that is not two numbers".into()),
+            },
+        };
+        (x.histogram(&edges, weight, density)?, edges)
+    };
+    "unravel_index" => |a| Val::Tuple(
+        a.tensor("indices")?.unravel_index(a.ints("shape")?)?.into_iter().map(Val::from).collect()
+    );
     "bincount" => |a| a.input()?.bincount(a.opt_tensor("weights")?, a.size("minlength")?)?;
     "cummax" => |a| a.input()?.cummax(a.dim("dim")?)?;
     "cummin" => |a| a.input()?.cummin(a.dim("dim")?)?;
@@ -144,4 +165,9 @@ fn found(a: &Call, unique: Unique) -> Result<Val, Stop> {
         all.push(unique.counts.into());
     }
     Ok(if all.len() == 1 { all.remove(0) } else { Val::Tuple(all) })
+}
+
+fn floats(a: &Call, name: &str) -> Result<Vec<f64>, Stop> {
+    let number = |v: &Val| v.as_f64().map_or_else(|| unsupported(format!("{name} has {}", v.kind())), Ok);
+    a.value(name).items().unwrap_or_default().iter().map(number).collect()
 }

@@ -6,7 +6,7 @@ use super::registry::{OpInfo, Sample};
 use super::view::view;
 use crate::autograd::{Grads, Op, Saved, Saves};
 use crate::tensor::layout::{Layout, wrap_dim};
-use crate::tensor::sizes::Sizes;
+use crate::tensor::sizes::{DimsArg, Sizes};
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
@@ -213,6 +213,31 @@ impl Tensor {
         }
     }
 
+    /// A copy in which the middle of each dimension, or of those named, comes first: where a Fourier transform has frequency
+    /// 0. PyTorch's `fft.fftshift`.
+    ///
+    /// # Errors
+    ///
+    /// If a dimension does not exist.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![0i64, 1, 2, -2, -1], [5])?;
+    /// assert_eq!(x.fftshift(())?.to_vec::<i64>()?, [-2, -1, 0, 1, 2]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn fftshift(&self, dims: impl DimsArg) -> Result<Tensor> {
+        let dims = match dims.dims() {
+            Some(dims) => dims,
+            None => (0..self.dim() as isize).collect(),
+        };
+        if dims.is_empty() {
+            return self.copy();
+        }
+        let sizes = dims.iter().map(|&d| self.size(d)).collect::<Result<Vec<_>>>()?;
+        let shifts: Vec<usize> = sizes.iter().map(|n| n / 2).collect();
+        self.roll(shifts, &dims[..]).map_err(|e| e.context("fftshift"))
+    }
+
     /// A copy with dimension 1 reversed.
     ///
     /// # Errors
@@ -350,6 +375,7 @@ pub(crate) static EMBEDS: &[OpInfo] = &[
         name: "rot90",
         samples: || vec![sample(|x| x.rot90(1, [0, 2])), sample(|x| x.rot90(-1, [0, 1]))],
     },
+    OpInfo { name: "fftshift", samples: || vec![sample(|x| x.fftshift(()))] },
     OpInfo { name: "fliplr", samples: || vec![sample(Tensor::fliplr)] },
     OpInfo { name: "flipud", samples: || vec![sample(Tensor::flipud)] },
     OpInfo { name: "diagflat", samples: || vec![sample(|x| x.diagflat(-1))] },

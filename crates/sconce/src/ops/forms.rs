@@ -69,6 +69,39 @@ scaled_forms! {
     sub_scaled, sub_scaled_;
 }
 
+macro_rules! product_forms {
+    ($($op:ident, $inplace:ident;)*) => {
+        impl Tensor {
+            $(
+                #[doc = concat!("[`", stringify!($op), "`](Self::", stringify!($op), ") in place.")]
+                ///
+                /// # Errors
+                ///
+                /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be
+                /// changed while recording.
+                pub fn $inplace(
+                    &self,
+                    a: &Tensor,
+                    b: &Tensor,
+                    beta: impl Into<Scalar>,
+                    alpha: impl Into<Scalar>,
+                ) -> Result<()> {
+                    let (beta, alpha) = (beta.into(), alpha.into());
+                    over(stringify!($inplace), self, |x| x.$op(a, b, beta, alpha))
+                }
+            )*
+        }
+    };
+}
+
+product_forms! {
+    addmm, addmm_;
+    addmv, addmv_;
+    addr, addr_;
+    addbmm, addbmm_;
+    baddbmm, baddbmm_;
+}
+
 macro_rules! in_place_forms_with_operand {
     ($($op:ident, $inplace:ident;)*) => {
         impl Tensor {

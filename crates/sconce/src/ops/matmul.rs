@@ -280,11 +280,11 @@ impl Tensor {
 }
 
 /// `beta · input + alpha · product(a, b)`; half types are computed in float32, factors of integers are integers.
-fn add_scaled(
+pub(super) fn add_scaled(
     op: &str,
     input: &Tensor,
     (a, b): (&Tensor, &Tensor),
-    product: fn(&Tensor, &Tensor) -> Result<Tensor>,
+    product: impl Fn(&Tensor, &Tensor) -> Result<Tensor> + Copy,
     (beta, alpha): (Scalar, Scalar),
 ) -> Result<Tensor> {
     let dtype = input.dtype();

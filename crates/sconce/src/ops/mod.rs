@@ -12,9 +12,11 @@ pub(crate) mod driver;
 mod embed;
 mod forms;
 mod gamma;
+mod histogram;
 pub(crate) mod index;
 mod integer_windows;
 mod join;
+mod linalg;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
@@ -24,6 +26,7 @@ mod operators;
 mod order;
 mod parts;
 pub(crate) mod pool;
+mod products;
 pub(crate) mod real;
 mod rearrange;
 pub(crate) mod reduce;
@@ -38,6 +41,7 @@ mod unique;
 pub(crate) mod view;
 
 pub use index::{Index, Key, Reduce};
+pub use linalg::MatrixNorm;
 pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
 pub use unique::Unique;
@@ -55,6 +59,13 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     reduce::REDUCTIONS,
     moments::MOMENTS,
     matmul::PRODUCTS,
+    products::CONTRACTIONS,
+    linalg::SOLVERS,
+    linalg::TRIANGULAR,
+    linalg::CHOLESKY,
+    linalg::SPECTRA,
+    linalg::NORMS,
+    linalg::POWERS,
     index::GATHERS,
     index::SLICES,
     index::MASKS,
@@ -64,6 +75,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     scan::SCANS,
     stacks::STACKS,
     order::ORDERS,
+    histogram::HISTOGRAMS,
     statistics::STATISTICS,
     parts::PARTS,
     gamma::GAMMAS,

@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 
 use super::axes::Axes;
 use super::driver::{self, Kind, kind};
-use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use super::scan::along;
 use crate::tensor::layout::wrap_dim;
@@ -470,101 +469,6 @@ fn refuse_bool(op: &str, x: &Tensor) -> Result<()> {
         return Err(Error::dtype(format!("{op}: not implemented for bool")));
     }
     kind(op, x.dtype()).map(|_| ())
-}
-
-impl Tensor {
-    /// How many elements lie in each of `bins` equal ranges from `min` to `max`, both included; those outside count for
-    /// nothing. Where both bounds are equal they are the least and the greatest element.
-    ///
-    /// # Errors
-    ///
-    /// If the dtype is not floating point, there are no bins, or the bounds are not finite or in order.
-    ///
-    /// ```
-    /// let x = sconce::Tensor::from_vec(vec![0.0f32, 0.2, 0.9, 1.0], [4])?;
-    /// assert_eq!(x.histc(2, 0.0, 1.0)?.to_vec::<f32>()?, [2.0, 2.0]);
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn histc(&self, bins: usize, min: f64, max: f64) -> Result<Tensor> {
-        const OP: &str = "histc";
-        let dtype = float_dtype(OP, self)?;
-        if bins == 0 {
-            return Err(Error::argument(format!("{OP}: needs at least one bin, found 0")));
-        }
-        let (mut low, mut high) = (min, max);
-        if low == high && self.numel() > 0 {
-            (low, high) = (self.detach().min()?.item()?, self.detach().max()?.item()?);
-        }
-        if low == high {
-            (low, high) = (low - 1.0, high + 1.0);
-        }
-        if !(low.is_finite() && high.is_finite() && low < high) {
-            return Err(Error::argument(format!(
-                "{OP}: bounds {low} and {high} must be finite and in order"
-            )));
-        }
-        let counts = self.detach().to(DType::F64)?.with_slice(|x: &[f64]| {
-            driver::build(OP, &[bins], |counts: &mut [f64]| {
-                for &x in x.iter().filter(|x| (low..=high).contains(*x)) {
-                    let bin = ((x - low) / (high - low) * bins as f64) as usize;
-                    counts[bin.min(bins - 1)] += 1.0;
-                }
-                Ok(())
-            })
-        })??;
-        counts.to(dtype)
-    }
-
-    /// How often each integer from 0 on occurs in a vector, at least up to `minlength`; or the sums of `weights`.
-    ///
-    /// # Errors
-    ///
-    /// If it is no vector of integers, one is negative, or the weights have another shape.
-    ///
-    /// ```
-    /// let x = sconce::Tensor::from_vec(vec![0i64, 2, 2], [3])?;
-    /// assert_eq!(x.bincount(None, 0)?.to_vec::<i64>()?, [1, 0, 2]);
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn bincount(&self, weights: Option<&Tensor>, minlength: usize) -> Result<Tensor> {
-        const OP: &str = "bincount";
-        if self.dim() != 1 || kind(OP, self.dtype())? != Kind::I64 || self.dtype() == DType::Bool {
-            return Err(Error::argument(format!(
-                "{OP}: needs a vector of integers, found {} of shape {:?}",
-                self.dtype(),
-                self.shape()
-            )));
-        }
-        if let Some(w) = weights
-            && w.shape() != self.shape()
-        {
-            return Err(Error::shape(format!(
-                "{OP}: weights of shape {:?} for {:?}",
-                w.shape(),
-                self.shape()
-            )));
-        }
-        let values = self.to(DType::I64)?.to_vec::<i64>()?;
-        if let Some(negative) = values.iter().find(|&&i| i < 0) {
-            return Err(Error::argument(format!("{OP}: needs integers from 0 on, found {negative}")));
-        }
-        let bins = values.iter().max().map_or(0, |&i| i as usize + 1).max(minlength);
-        match weights {
-            None => driver::build(OP, &[bins], |counts: &mut [i64]| {
-                values.iter().for_each(|&i| counts[i as usize] += 1);
-                Ok(())
-            }),
-            Some(w) => {
-                let dtype = if w.dtype() == DType::F32 { DType::F32 } else { DType::F64 };
-                let w = w.detach().to(DType::F64)?.to_vec::<f64>()?;
-                let sums = driver::build(OP, &[bins], |sums: &mut [f64]| {
-                    values.iter().zip(&w).for_each(|(&i, w)| sums[i as usize] += w);
-                    Ok(())
-                })?;
-                sums.to(dtype)
-            }
-        }
-    }
 }
 
 fn sample(call: fn(&Tensor) -> Result<Tensor>) -> Sample {
