@@ -92,7 +92,10 @@ fn edits_go_to_a_new_file() -> Result<()> {
     let (from, to) = (folder.model("m.safetensors"), folder.path("out.safetensors"));
     let files = [from.as_path(), to.as_path()];
     let said = done(&["edit", "@0", "fill **.bias 0", "rename fc.** head.**", "-o", "@1"], &files);
-    assert!(said.starts_with("fc.bias: fill 0\nfc.bias: rename to head.bias\nfc.weight: rename to head.weight\n"), "{said}");
+    assert!(
+        said.starts_with("fc.bias: fill 0\nfc.bias: rename to head.bias\nfc.weight: rename to head.weight\n"),
+        "{said}"
+    );
     assert!(said.ends_with("3 changes, written\n"), "{said}");
     assert_eq!(read(&to, "head.bias"), [0; 16]);
     assert_eq!(io::open(&to)?.metadata(), [("note".to_owned(), "kept".to_owned())]);
@@ -189,5 +192,35 @@ fn what_a_format_cannot_hold_is_refused_or_named() -> Result<()> {
     archive.save(&tied, "pytorch")?;
     let said = done(&["convert", "@0", "@1", "--force"], &[&tied, &to]);
     assert!(said.contains("no longer tied: a, b\n"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn pruning_reports_sparsity() -> Result<()> {
+    let folder = Folder::new("prune");
+    let (from, to) = (folder.model("m.pt"), folder.path("out.pt"));
+    let files = [from.as_path(), to.as_path()];
+    let said = done(&["prune", "@0", "--amount", "25%", "-o", "@1"], &files);
+    let last = said.lines().find(|line| line.starts_with("all")).expect("totals").to_owned();
+    assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["all", "12", "3", "3", "25.00%"], "{said}");
+    assert_eq!(read(&to, "fc.weight")[8..16], [0_f32.to_le_bytes(), 3_f32.to_le_bytes()].concat());
+
+    let said = done(&["prune", "@0", "--method", "2:3", "--layout", "mask", "--dry-run", "--json"], &files);
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(
+        (&said["totals"]["pruned"], &said["tensors"][0]["sparsity"]),
+        (&4.into(), &(4.0 / 12.0).into())
+    );
+    done(&["prune", "@0", "--method", "2:3", "--layout", "mask", "-o", "@1", "--force"], &files);
+    let names: Vec<_> = io::open(&to)?.entries().iter().map(|e| e.name().to_owned()).collect();
+    assert_eq!(names, ["fc.weight_orig", "fc.weight_mask", "fc.bias"]);
+
+    refused(
+        &["prune", "@0", "--amount", "13", "-o", "@1", "--force"],
+        &files,
+        "fc.weight: cannot prune 13 of 12",
+    );
+    refused(&["prune", "@0", "-o", "@1", "--force"], &files, "say how much with --amount");
+    refused(&["prune", "@0", "--method", "magic", "-o", "@1"], &files, "no method is named `magic`");
     Ok(())
 }

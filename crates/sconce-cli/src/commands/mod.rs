@@ -3,6 +3,7 @@
 mod convert;
 mod edit;
 mod output;
+mod prune;
 mod show;
 
 use std::io::Write;
@@ -17,7 +18,7 @@ pub(crate) struct Entry {
 }
 
 /// Every command; a new one is a file and a line here.
-const COMMANDS: &[Entry] = &[show::ENTRY, edit::ENTRY, convert::ENTRY];
+const COMMANDS: &[Entry] = &[show::ENTRY, edit::ENTRY, convert::ENTRY, prune::ENTRY];
 
 /// Why a command failed.
 pub(crate) enum Failure {

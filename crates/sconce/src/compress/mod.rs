@@ -33,10 +33,12 @@ mod edit;
 mod element;
 mod live;
 mod map;
+mod prune;
 mod rename;
 mod report;
 
 pub use apply::{cast_floats, edit_archive};
 pub use edit::{Edit, VERBS, Verb};
 pub use live::edit_tensors;
+pub use prune::{Amount, Layout, Method, Prune, Sparsity, prune_archive, prune_tensors};
 pub use report::{Change, Report};
