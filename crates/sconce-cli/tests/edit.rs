@@ -134,7 +134,10 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ),
         (&["edit", "@0", "zero **.bias", "-o", "@1"], "no edit is named `zero`"),
         (&["edit", "@0", "fill **.bia 0", "-o", "@1"], "matches none of 2 names"),
-        (&["edit", "@0", "fill ** 0"], "name the file to write with --output"),
+        (
+            &["edit", "@0", "fill ** 0"],
+            "name the file to write with --output, or change this one with --in-place",
+        ),
         (
             &["edit", "@0", "fill ** 0", "-o", "model.txt"],
             "model.txt: the extension is that of no known format",
@@ -222,5 +225,26 @@ fn pruning_reports_sparsity() -> Result<()> {
     );
     refused(&["prune", "@0", "-o", "@1", "--force"], &files, "say how much with --amount");
     refused(&["prune", "@0", "--method", "magic", "-o", "@1"], &files, "no method is named `magic`");
+    Ok(())
+}
+
+#[test]
+fn files_change_in_place() -> Result<()> {
+    let folder = Folder::new("in-place");
+    for name in ["m.safetensors", "m.pt", "m.gguf"] {
+        let path = folder.model(name);
+        let size = path.metadata()?.len();
+        let said = done(&["edit", "@0", "fill **.bias 0", "--in-place"], &[&path]);
+        let bytes = if name == "m.pt" { 24 } else { 16 };
+        assert!(said.ends_with(&format!("1 change, {bytes} bytes written in place\n")), "{said}");
+        assert_eq!((read(&path, "fc.bias"), path.metadata()?.len()), (vec![0; 16], size));
+        assert_eq!(read(&path, "fc.weight")[4..8], 1_f32.to_le_bytes());
+        let said = done(&["prune", "@0", "fc.weight", "--amount", "2", "--in-place", "--json"], &[&path]);
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["totals"]["zeros"], 2);
+        assert_eq!(read(&path, "fc.weight")[4..8], 0_f32.to_le_bytes());
+        refused(&["edit", "@0", "cast ** float16", "--in-place"], &[&path], "cannot be done in place");
+        assert_eq!(done(&["edit", "@0", "--recover"], &[&path]), "nothing was interrupted\n");
+    }
     Ok(())
 }

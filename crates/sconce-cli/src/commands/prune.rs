@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use sconce::compress::{Amount, Layout, Method, Prune, Report, Sparsity, prune_archive};
-use sconce::{Error, Result};
+use sconce::compress::{Amount, Layout, Method, Prune, Report, Sparsity, prune_archive, prune_in_place};
+use sconce::{Error, Result, io};
 use serde_json::json;
 
-use super::output::{self, Done, Target, printable};
+use super::output::{self, Done, How, printable};
 use super::{Entry, Failure};
 use crate::table::Table;
 
@@ -66,27 +66,31 @@ fn arguments() -> Command {
                 .default_value("zeros")
                 .help("Writes zeros, or PyTorch's weight_orig and weight_mask"),
         );
-    output::arguments(command)
+    output::arguments(command.arg(output::in_place()))
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Failure> {
     let prune = prune(matches)?;
-    let dry_run = matches.get_flag("dry-run");
-    let target = match matches.get_one::<OsString>("output") {
-        Some(path) => Some(Target::of(matches, path)?),
-        None if dry_run => None,
-        None => return Err(Error::argument("name the file to write with --output").into()),
-    };
-    if let Some(target) = target.as_ref().filter(|_| !dry_run) {
-        target.check()?;
-    }
+    let path = matches.get_one::<OsString>("file").expect("clap requires the file");
+    let how = How::of(matches)?;
     let (archive, left_out) = output::open(matches)?;
-    let (pruned, rows) = prune_archive(&archive, &prune).map_err(|e| e.context(archive.name()))?;
-    if let Some(target) = target.as_ref().filter(|_| !dry_run) {
-        target.save(&pruned)?;
-    }
     let report = Report::default();
-    let done = Done::new(matches, &pruned, target.as_ref(), &report, &left_out);
+    let (pruned, written);
+    let rows = if let How::InPlace = how {
+        drop(archive);
+        let (rows, bytes) = prune_in_place(path, &prune)?;
+        (pruned, written) = (io::open(path)?, Some(bytes));
+        rows
+    } else {
+        let (archive, rows) = prune_archive(&archive, &prune).map_err(|e| e.context(archive.name()))?;
+        if let How::To(target) = &how {
+            target.save(&archive)?;
+        }
+        (pruned, written) = (archive, None);
+        rows
+    };
+    let mut done = Done::new(matches, &pruned, how.target(), &report, &left_out);
+    done.written = written;
     let numel: u64 = rows.iter().map(Sparsity::numel).sum();
     let (cut, zeros) = rows.iter().fold((0, 0), |(p, z), row| (p + row.pruned, z + row.zeros));
     let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };

@@ -22,6 +22,7 @@ mod entry;
 mod format;
 mod gather;
 mod gguf;
+pub(crate) mod journal;
 pub mod limits;
 mod metadata;
 mod pickle;
@@ -48,6 +49,7 @@ pub(crate) use places::{Fate, replant};
 pub use source::{ReadAt, Source, Window};
 pub(crate) use source::{range, zeroed};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
+pub(crate) use zip::{Checksum, checksums};
 
 /// Opens a model file of any known format; only its header is read.
 ///

@@ -211,14 +211,20 @@ impl Job {
 /// not fit the shape, or a file cannot be read.
 pub fn prune_archive(archive: &Archive, prune: &Prune) -> Result<(Archive, Vec<Sparsity>)> {
     let mut draft = Draft::new(archive)?;
+    let report = prune_draft(&mut draft, prune)?;
+    Ok((draft.finish()?, report))
+}
+
+/// Prunes the selected tensors of a draft.
+pub(super) fn prune_draft(draft: &mut Draft<'_>, prune: &Prune) -> Result<Vec<Sparsity>> {
     let selected = draft.select(&prune.selector)?;
-    let targets = targets(&draft, &selected)?;
+    let targets = targets(draft, &selected)?;
     let mut jobs = Vec::with_capacity(targets.len());
     for target in &targets {
         let slot = target.slots[0];
         let entry = &draft.slots[slot].entry;
         let job = || -> Result<Job> {
-            let (dtype, values) = (dtype_of(&draft, slot)?, draft.values(slot)?);
+            let (dtype, values) = (dtype_of(draft, slot)?, draft.values(slot)?);
             if dtype.elem().is_none() {
                 return Err(Error::dtype(format!("cannot prune {dtype}")));
             }
@@ -232,7 +238,7 @@ pub fn prune_archive(archive: &Archive, prune: &Prune) -> Result<(Archive, Vec<S
     let mut joined = Vec::new();
     for ((target, job), mask) in targets.iter().zip(jobs).zip(masks) {
         let (pruned, zeros) = mask::count(&job, &mask).context(|| display_name(&job.name))?;
-        let also = if prune.layout == Layout::Zeros { target.also(&draft) } else { Vec::new() };
+        let also = if prune.layout == Layout::Zeros { target.also(draft) } else { Vec::new() };
         report.push(Sparsity { name: job.name, shape: job.shape, pruned, zeros, also });
         let one = match prune.layout {
             Layout::Zeros => None,
@@ -240,7 +246,7 @@ pub fn prune_archive(archive: &Archive, prune: &Prune) -> Result<(Archive, Vec<S
         };
         let bytes = Arc::new(Pruned::new(job.values, job.dtype, mask, one));
         match prune.layout {
-            Layout::Zeros => put(&mut draft, target, bytes)?,
+            Layout::Zeros => put(draft, target, bytes)?,
             Layout::Mask => {
                 let slots = target.slots.iter().filter(|slot| selected.contains(slot));
                 joined.extend(slots.map(|&slot| (slot, Arc::clone(&bytes))));
@@ -255,7 +261,7 @@ pub fn prune_archive(archive: &Archive, prune: &Prune) -> Result<(Archive, Vec<S
         draft.slots[slot].entry = entry.with_name(format!("{name}_orig"));
         draft.join(slot, mask, bytes);
     }
-    Ok((draft.finish()?, report))
+    Ok(report)
 }
 
 /// Prunes tensors in memory, in place and without recording gradients; returns what was pruned.

@@ -1,5 +1,6 @@
 //! Records as bytes at any position, checked as they pass.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crc32fast::Hasher;
@@ -26,6 +27,10 @@ impl Stored {
 impl ReadAt for Stored {
     fn size(&self) -> u64 {
         self.window.size()
+    }
+
+    fn checked_position(&self) -> Option<(&Path, u64)> {
+        self.window.position()
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
