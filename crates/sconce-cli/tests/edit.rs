@@ -134,7 +134,10 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         ),
         (&["edit", "@0", "zero **.bias", "-o", "@1"], "no edit is named `zero`"),
         (&["edit", "@0", "fill **.bia 0", "-o", "@1"], "matches none of 2 names"),
-        (&["edit", "@0", "fill ** 0"], "name the file to write with --output"),
+        (
+            &["edit", "@0", "fill ** 0"],
+            "name the file to write with --output, or change this one with --in-place",
+        ),
         (
             &["edit", "@0", "fill ** 0", "-o", "model.txt"],
             "model.txt: the extension is that of no known format",
@@ -192,5 +195,56 @@ fn what_a_format_cannot_hold_is_refused_or_named() -> Result<()> {
     archive.save(&tied, "pytorch")?;
     let said = done(&["convert", "@0", "@1", "--force"], &[&tied, &to]);
     assert!(said.contains("no longer tied: a, b\n"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn pruning_reports_sparsity() -> Result<()> {
+    let folder = Folder::new("prune");
+    let (from, to) = (folder.model("m.pt"), folder.path("out.pt"));
+    let files = [from.as_path(), to.as_path()];
+    let said = done(&["prune", "@0", "--amount", "25%", "-o", "@1"], &files);
+    let last = said.lines().find(|line| line.starts_with("all")).expect("totals").to_owned();
+    assert_eq!(last.split_whitespace().collect::<Vec<_>>(), ["all", "12", "3", "3", "25.00%"], "{said}");
+    assert_eq!(read(&to, "fc.weight")[8..16], [0_f32.to_le_bytes(), 3_f32.to_le_bytes()].concat());
+
+    let said = done(&["prune", "@0", "--method", "2:3", "--layout", "mask", "--dry-run", "--json"], &files);
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(
+        (&said["totals"]["pruned"], &said["tensors"][0]["sparsity"]),
+        (&4.into(), &(4.0 / 12.0).into())
+    );
+    done(&["prune", "@0", "--method", "2:3", "--layout", "mask", "-o", "@1", "--force"], &files);
+    let names: Vec<_> = io::open(&to)?.entries().iter().map(|e| e.name().to_owned()).collect();
+    assert_eq!(names, ["fc.weight_orig", "fc.weight_mask", "fc.bias"]);
+
+    refused(
+        &["prune", "@0", "--amount", "13", "-o", "@1", "--force"],
+        &files,
+        "fc.weight: cannot prune 13 of 12",
+    );
+    refused(&["prune", "@0", "-o", "@1", "--force"], &files, "say how much with --amount");
+    refused(&["prune", "@0", "--method", "magic", "-o", "@1"], &files, "no method is named `magic`");
+    Ok(())
+}
+
+#[test]
+fn files_change_in_place() -> Result<()> {
+    let folder = Folder::new("in-place");
+    for name in ["m.safetensors", "m.pt", "m.gguf"] {
+        let path = folder.model(name);
+        let size = path.metadata()?.len();
+        let said = done(&["edit", "@0", "fill **.bias 0", "--in-place"], &[&path]);
+        let bytes = if name == "m.pt" { 24 } else { 16 };
+        assert!(said.ends_with(&format!("1 change, {bytes} bytes written in place\n")), "{said}");
+        assert_eq!((read(&path, "fc.bias"), path.metadata()?.len()), (vec![0; 16], size));
+        assert_eq!(read(&path, "fc.weight")[4..8], 1_f32.to_le_bytes());
+        let said = done(&["prune", "@0", "fc.weight", "--amount", "2", "--in-place", "--json"], &[&path]);
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["totals"]["zeros"], 2);
+        assert_eq!(read(&path, "fc.weight")[4..8], 0_f32.to_le_bytes());
+        refused(&["edit", "@0", "cast ** float16", "--in-place"], &[&path], "cannot be done in place");
+        assert_eq!(done(&["edit", "@0", "--recover"], &[&path]), "nothing was interrupted\n");
+    }
     Ok(())
 }

@@ -33,6 +33,9 @@ fn arguments() -> Command {
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Failure> {
     let path = matches.get_one::<OsString>("output").expect("clap requires the output");
     let target = Target::of(matches, path)?;
+    if !matches.get_flag("dry-run") {
+        target.check()?;
+    }
     let (mut archive, left_out) = output::open(matches)?;
     let mut report = Report::default();
     if let Some(dtype) = matches.get_one::<String>("dtype") {
@@ -40,7 +43,6 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
         (archive, report) = (edited, changes);
     }
     if !matches.get_flag("dry-run") {
-        target.check()?;
         target.save(&archive)?;
     }
     Done::new(matches, &archive, Some(&target), &report, &left_out).write(matches.get_flag("json"), out)

@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::Write;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use sconce::compress::{Edit, VERBS, edit_archive};
-use sconce::{Error, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use sconce::Result;
+use sconce::compress::{Edit, VERBS, edit_archive, edit_in_place, recover};
 
-use super::output::{self, Done, Target};
+use super::output::{self, Done, How};
 use super::{Entry, Failure};
 
 pub(super) const ENTRY: Entry = Entry { name: "edit", arguments, run };
@@ -19,7 +19,7 @@ fn arguments() -> Command {
         .arg(output::input())
         .arg(
             Arg::new("edits")
-                .required(true)
+                .required_unless_present("recover")
                 .num_args(1..)
                 .value_name("EDIT")
                 .help("What to change, in order, e.g. 'fill **.bias 0'; listed below"),
@@ -32,7 +32,11 @@ fn arguments() -> Command {
                 .value_parser(value_parser!(OsString))
                 .help("The file to write"),
         );
-    output::arguments(command).after_help(help())
+    let recover = Arg::new("recover")
+        .long("recover")
+        .action(ArgAction::SetTrue)
+        .help("Puts the old file back if a change in place was interrupted");
+    output::arguments(command.arg(output::in_place()).arg(recover)).after_help(help())
 }
 
 /// The kinds of edits.
@@ -53,17 +57,22 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
         .flatten()
         .map(|e| Edit::parse(e))
         .collect::<Result<_>>()?;
-    let dry_run = matches.get_flag("dry-run");
-    let target = match matches.get_one::<OsString>("output") {
-        Some(path) => Some(Target::of(matches, path)?),
-        None if dry_run => None,
-        None => return Err(Error::argument("name the file to write with --output").into()),
-    };
+    let path = matches.get_one::<OsString>("file").expect("clap requires the file");
+    if matches.get_flag("recover") {
+        let recovered = recover(path)?;
+        writeln!(out, "{}", if recovered { "the old file is back" } else { "nothing was interrupted" })?;
+        if edits.is_empty() {
+            return Ok(());
+        }
+    }
+    let how = How::of(matches)?;
     let (archive, left_out) = output::open(matches)?;
     let (edited, report) = edit_archive(&archive, &edits).map_err(|e| e.context(archive.name()))?;
-    if let Some(target) = target.as_ref().filter(|_| !dry_run) {
-        target.check()?;
-        target.save(&edited)?;
+    let mut done = Done::new(matches, &edited, how.target(), &report, &left_out);
+    match &how {
+        How::To(target) => target.save(&edited)?,
+        How::InPlace => done.written = Some(edit_in_place(path, &edits)?.1),
+        How::Dry(_) => {}
     }
-    Done::new(matches, &edited, target.as_ref(), &report, &left_out).write(matches.get_flag("json"), out)
+    done.write(matches.get_flag("json"), out)
 }

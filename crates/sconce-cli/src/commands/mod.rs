@@ -9,6 +9,7 @@ mod output;
 mod man;
 mod merge;
 mod report;
+mod prune;
 mod show;
 mod stats;
 mod verify;
@@ -37,6 +38,7 @@ const COMMANDS: &[Entry] = &[
     merge::ENTRY,
     edit::ENTRY,
     convert::ENTRY,
+    prune::ENTRY,
     completions::ENTRY,
     man::ENTRY,
 ];

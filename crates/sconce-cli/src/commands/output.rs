@@ -46,6 +46,13 @@ pub(super) fn input() -> Arg {
 /// Opens a file as `--flat` and `--no-metadata` want it, with the names of what they leave out.
 pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
     let path = matches.get_one::<OsString>("file").expect("clap requires the file");
+    if sconce::compress::recover(path).is_ok_and(|recovered| recovered) {
+        // An old journal is no reason to fail, but one to tell.
+        eprintln!(
+            "sconce: {}: an interrupted change in place was undone",
+            printable(&path.to_string_lossy())
+        );
+    }
     let mut archive = io::open(path)?;
     let mut left_out = Vec::new();
     if matches.get_flag("flat") {
@@ -57,6 +64,51 @@ pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
         archive.clear_metadata();
     }
     Ok((archive, left_out))
+}
+
+/// The argument `--in-place`.
+pub(super) fn in_place() -> Arg {
+    Arg::new("in-place")
+        .long("in-place")
+        .action(ArgAction::SetTrue)
+        .conflicts_with_all(["output", "format", "flat", "no-metadata"])
+        .help("Rewrites only the bytes touched; a crash at any point leaves the old file or the new one")
+}
+
+/// What a command that changes a file does with it.
+pub(super) enum How {
+    /// Writes another file.
+    To(Target),
+    /// Changes the file itself.
+    InPlace,
+    /// Nothing.
+    Dry(Option<Target>),
+}
+
+impl How {
+    /// What the arguments `--output`, `--in-place` and `--dry-run` say; an output that must not be replaced is an error.
+    pub(super) fn of(matches: &ArgMatches) -> Result<Self> {
+        let target = match matches.get_one::<OsString>("output") {
+            Some(path) => Some(Target::of(matches, path)?),
+            None => None,
+        };
+        match target {
+            target if matches.get_flag("dry-run") => Ok(Self::Dry(target)),
+            Some(target) => target.check().map(|()| Self::To(target)),
+            None if matches.get_flag("in-place") => Ok(Self::InPlace),
+            None => Err(Error::argument(
+                "name the file to write with --output, or change this one with --in-place",
+            )),
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<&Target> {
+        match self {
+            Self::To(target) => Some(target),
+            Self::Dry(target) => target.as_ref(),
+            Self::InPlace => None,
+        }
+    }
 }
 
 /// Where to write, and in which format.
@@ -116,6 +168,8 @@ pub(super) struct Done<'a> {
     pub(super) left_out: &'a [String],
     /// Tensors that the written format does not keep tied, in groups.
     pub(super) untied: Vec<Vec<String>>,
+    /// Bytes that were written in place.
+    pub(super) written: Option<u64>,
 }
 
 impl<'a> Done<'a> {
@@ -131,7 +185,7 @@ impl<'a> Done<'a> {
             _ => Vec::new(),
         };
         let dry_run = matches.get_flag("dry-run");
-        Self { input: archive.name(), output, dry_run, report, left_out, untied }
+        Self { input: archive.name(), output, dry_run, report, left_out, untied, written: None }
     }
 
     pub(super) fn json(&self) -> serde_json::Value {
@@ -144,6 +198,7 @@ impl<'a> Done<'a> {
             "changes": changes.map(|c| json!({"name": c.name, "what": c.what, "also": c.also})).collect::<Vec<_>>(),
             "left_out": self.left_out,
             "untied": self.untied,
+            "bytes_written_in_place": self.written,
         })
     }
 
@@ -167,10 +222,12 @@ impl<'a> Done<'a> {
         }
         let many = |n: usize| if n == 1 { "1 change".to_owned() } else { format!("{n} changes") };
         let file = self.output.map_or_else(|| self.input.to_owned(), |t| t.path.display().to_string());
-        match self.dry_run {
-            true => writeln!(out, "{}: {}, not written", printable(&file), many(changes.len()))?,
-            false => writeln!(out, "{}: {}, written", printable(&file), many(changes.len()))?,
-        }
+        let end = match (self.dry_run, self.written) {
+            (true, _) => "not written".to_owned(),
+            (false, Some(bytes)) => format!("{bytes} bytes written in place"),
+            (false, None) => "written".to_owned(),
+        };
+        writeln!(out, "{}: {}, {end}", printable(&file), many(changes.len()))?;
         Ok(())
     }
 }

@@ -29,11 +29,17 @@ use crate::{Context, Error, Result};
 /// does not allow it, shapes differ, names collide, or the tensor overlaps another one in the same memory.
 pub fn edit_archive(archive: &Archive, edits: &[Edit]) -> Result<(Archive, Report)> {
     let mut draft = Draft::new(archive)?;
+    let report = apply_all(&mut draft, edits)?;
+    Ok((draft.finish()?, report))
+}
+
+/// Applies edits in order.
+pub(super) fn apply_all(draft: &mut Draft<'_>, edits: &[Edit]) -> Result<Report> {
     let mut report = Report::default();
     for edit in edits {
-        apply(&mut draft, edit, &mut report).context(|| format!("edit `{edit}`"))?;
+        apply(draft, edit, &mut report).context(|| format!("edit `{edit}`"))?;
     }
-    Ok((draft.finish()?, report))
+    Ok(report)
 }
 
 /// Casts every floating point tensor, and every tensor of blocks, to the dtype of a name; others stay.

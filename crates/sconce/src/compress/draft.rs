@@ -46,7 +46,25 @@ impl Bank {
         }
         Arc::new(Patched { base: Arc::clone(&self.base), patches: self.patches.clone() })
     }
+
+    /// What is patched, ascending and without overlap.
+    fn places(&self) -> Vec<Range<u64>> {
+        let mut places: Vec<Range<u64>> = self.patches.iter().map(|(place, _)| place.clone()).collect();
+        places.retain(|place| !place.is_empty());
+        places.sort_by_key(|place| place.start);
+        places.dedup_by(|next, last| {
+            let meets = next.start <= last.end;
+            if meets {
+                last.end = last.end.max(next.end);
+            }
+            meets
+        });
+        places
+    }
 }
+
+/// A storage as it was, as it is, and the ranges that may differ.
+pub(super) type Touched = (Arc<dyn ReadAt>, Arc<dyn ReadAt>, Vec<Range<u64>>);
 
 impl<'a> Draft<'a> {
     pub(super) fn new(base: &'a Archive) -> Result<Self> {
@@ -209,6 +227,39 @@ impl<'a> Draft<'a> {
         };
         let joined = Slot { entry, bank: self.banks.len() - 1, origin, alive: true };
         self.slots.insert(slot + 1, joined);
+    }
+
+    /// The storages that were patched: as they were, as they are, and the ranges that may differ, ascending.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming a tensor, when more than values changed.
+    pub(super) fn touched(&self) -> Result<Vec<Touched>> {
+        let mut untouched = self.base.entries().iter().enumerate();
+        for slot in &self.slots {
+            let Some((index, old)) = untouched.next() else { break };
+            let changed = if slot.origin != Origin::Entry(index) {
+                "an edit adds a tensor before it"
+            } else if !slot.alive {
+                "an edit takes it out"
+            } else if slot.entry.name() != old.name() {
+                "an edit changes its name"
+            } else if slot.bank != old.storage() || slot.entry != *old {
+                "an edit changes its dtype, shape or memory"
+            } else {
+                continue;
+            };
+            return Err(Error::unsupported(format!("{changed}, which cannot be done in place"))
+                .context(display_name(old.name())));
+        }
+        if self.slots.len() != self.base.entries().len() {
+            return Err(Error::unsupported("an edit adds tensors, which cannot be done in place"));
+        }
+        if self.base.is_big_endian() {
+            return Err(Error::unsupported("a big-endian file cannot be edited in place"));
+        }
+        let patched = self.banks.iter().filter(|bank| !bank.patches.is_empty());
+        Ok(patched.map(|bank| (Arc::clone(&bank.base), bank.bytes(), bank.places())).collect())
     }
 
     /// The archive as edited.

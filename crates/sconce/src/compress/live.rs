@@ -105,7 +105,7 @@ fn assign(to: &Tensor, from: &Tensor) -> Result<()> {
     to.copy_(from)
 }
 
-fn same_view(a: &Tensor, b: &Tensor) -> bool {
+pub(super) fn same_view(a: &Tensor, b: &Tensor) -> bool {
     a.shares_storage(b)
         && (a.storage_offset(), a.shape(), a.strides()) == (b.storage_offset(), b.shape(), b.strides())
 }

@@ -2,7 +2,8 @@
 //!
 //! An [`Edit`] is a line of text: a verb, a selector (see [`select`](crate::select)) and arguments. [`edit_archive`]
 //! turns an [`Archive`](crate::io::Archive) into another one whose bytes are computed when they are read, so saving
-//! it streams whatever the file's size; [`edit_tensors`] applies the same edits to the tensors of a module.
+//! it streams whatever the file's size; [`edit_tensors`] applies the same edits to the tensors of a module;
+//! [`edit_in_place`] rewrites only the bytes of a file that edits touch.
 //!
 //! ```
 //! use sconce::compress::{Edit, edit_archive};
@@ -31,12 +32,16 @@ mod draft;
 mod draw;
 mod edit;
 mod element;
+mod inplace;
 mod live;
 mod map;
+mod prune;
 mod rename;
 mod report;
 
 pub use apply::{cast_floats, edit_archive};
 pub use edit::{Edit, VERBS, Verb};
+pub use inplace::{edit_in_place, prune_in_place, recover};
 pub use live::edit_tensors;
+pub use prune::{Amount, Layout, Method, Prune, Sparsity, prune_archive, prune_tensors};
 pub use report::{Change, Report};

@@ -72,13 +72,13 @@ fn create_beside(target: &Path) -> Result<(File, Temporary)> {
 }
 
 #[cfg(unix)]
-fn sync_folder(target: &Path) -> Result<()> {
+pub(super) fn sync_folder(target: &Path) -> Result<()> {
     let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Ok(File::open(folder)?.sync_all()?)
 }
 
 /// Other systems do not open folders; the rename is as durable as the system makes it.
 #[cfg(not(unix))]
-fn sync_folder(_: &Path) -> Result<()> {
+pub(super) fn sync_folder(_: &Path) -> Result<()> {
     Ok(())
 }

@@ -26,6 +26,7 @@ mod format;
 mod gather;
 mod gguf;
 mod hash;
+pub(crate) mod journal;
 pub mod limits;
 mod lockstep;
 mod metadata;
@@ -67,6 +68,7 @@ pub(crate) use source::{range, zeroed};
 pub(crate) use tensors::Tensors;
 pub use tensors::{load, save};
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
+pub(crate) use zip::{Checksum, checksums};
 
 /// Opens a model file of any known format; only its header is read.
 ///

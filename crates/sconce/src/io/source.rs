@@ -36,6 +36,11 @@ pub trait ReadAt: Send + Sync {
         false
     }
 
+    /// As [`position`](Self::position), also of bytes that a checksum covers: who writes there has to renew it.
+    fn checked_position(&self) -> Option<(&Path, u64)> {
+        self.position()
+    }
+
     /// All the bytes, when they are in memory and need no check.
     fn as_slice(&self) -> Option<&[u8]> {
         None
@@ -81,11 +86,13 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Fails, naming the path, when it cannot be opened or is not a regular file.
+    /// Fails, naming the path, when it cannot be opened or is not a regular file, and when a change of it in place was
+    /// interrupted.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
         let file = File::open(path).context(|| name.clone())?;
+        super::journal::check(path).context(|| name.clone())?;
         Self::of(name, file, Some(path.to_path_buf()))
     }
 
@@ -120,6 +127,16 @@ impl Source {
     /// What errors call it: the path, as far as it can be shown.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &Arc<dyn ReadAt> {
+        &self.bytes
+    }
+
+    /// The same file, read through other bytes.
+    pub(crate) fn through(self, bytes: Arc<dyn ReadAt>) -> Self {
+        Self { bytes, ..self }
     }
 
     /// Opens another file of the same folder, as files that consist of several name them.

@@ -5,12 +5,14 @@
 //! header names the same record, no name is absolute, leaves the archive or occurs twice. Records are stored or
 //! deflated; checksums are verified when a record is read from its start to its end.
 
+mod checksums;
 mod record;
 mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub(crate) use self::checksums::{Checksum, checksums};
 use self::record::{Inflated, Stored};
 pub(super) use self::write::ZipWriter;
 use super::archive::display_name;
@@ -49,6 +51,8 @@ pub(super) struct Record {
     data: u64,
     compressed: u64,
     pub(super) size: u64,
+    /// Where the directory describes it.
+    central: u64,
 }
 
 impl Zip {
@@ -59,7 +63,9 @@ impl Zip {
         let mut records = Vec::new();
         let mut rest = Bytes(&directory);
         for number in 0..end.records {
-            records.push(rest.central().context(|| format!("central directory: record {number}"))?);
+            let central = end.offset + (directory.len() - rest.0.len()) as u64;
+            let record = rest.central().context(|| format!("central directory: record {number}"))?;
+            records.push(Record { central, ..record });
         }
         if !rest.0.is_empty() {
             return Err(Error::format(format!(
@@ -321,7 +327,7 @@ impl<'a> Bytes<'a> {
         if flags & 0x2041 != 0 {
             return Err(Error::unsupported(format!("{name}: encrypted")));
         }
-        Ok(Record { name: name.to_owned(), deflated, crc, header, data: 0, compressed, size })
+        Ok(Record { name: name.to_owned(), deflated, crc, header, data: 0, compressed, size, central: 0 })
     }
 }
 

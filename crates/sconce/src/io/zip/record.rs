@@ -1,5 +1,6 @@
 //! Records as bytes at any position, checked as they pass.
 
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crc32fast::Hasher;
@@ -30,6 +31,10 @@ impl ReadAt for Stored {
 
     fn in_order(&self) -> bool {
         true
+    }
+
+    fn checked_position(&self) -> Option<(&Path, u64)> {
+        self.window.position()
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
