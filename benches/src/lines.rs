@@ -50,8 +50,15 @@ impl Line {
 
 /// All lines.
 pub(crate) fn all() -> Vec<Line> {
-    [small::lines(), products::lines(), elementwise::lines(), train::lines(), modules::lines(), files::lines()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        small::lines(),
+        products::lines(),
+        elementwise::lines(),
+        train::lines(),
+        modules::lines(),
+        files::lines(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

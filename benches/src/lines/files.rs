@@ -28,7 +28,8 @@ fn written(mib: usize) -> Result<File> {
     let mut archive = Archive::new();
     for i in 0..mib.div_ceil(16) {
         let n = 16 * MIB / 4;
-        let bytes = (0..n).flat_map(|j| (((i + j) * 7919 % 1000) as f32 / 500.0 - 1.0).to_le_bytes()).collect();
+        let bytes =
+            (0..n).flat_map(|j| (((i + j) * 7919 % 1000) as f32 / 500.0 - 1.0).to_le_bytes()).collect();
         archive.push_bytes(Entry::new(format!("layers.{i}.weight"), DType::F32, [n]), bytes)?;
     }
     archive.save(&file.0, "safetensors")?;

@@ -30,7 +30,8 @@ fn step<const BATCH: usize>(_: &Options) -> Result<Call> {
     let target = Tensor::randint(0, 10, [BATCH], DType::I64)?;
     Ok(Box::new(move || {
         optimizer.zero_grad();
-        functional::cross_entropy(&model.forward(&x)?, &target, CrossEntropyOptions::default())?.backward()?;
+        functional::cross_entropy(&model.forward(&x)?, &target, CrossEntropyOptions::default())?
+            .backward()?;
         optimizer.step()
     }))
 }

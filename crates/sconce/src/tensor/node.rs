@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DType, Dims, Tensor};
+use super::{DType, Dims, Extra, Tensor};
 use crate::Result;
 
 /// One gradient per input, `None` where none is wanted or exists.
@@ -73,10 +73,21 @@ impl std::ops::Deref for NodeRef {
     }
 }
 
-type Waiting = ManuallyDrop<Vec<Arc<dyn Node>>>;
+/// What is dropped from a queue: whatever would otherwise let a long chain of tensors recurse.
+#[derive(Default)]
+pub(crate) struct Garbage {
+    /// A node, and with it the tensors that it saved and the nodes before it.
+    pub(crate) _node: Option<Arc<dyn Node>>,
+    /// The gradient of a tensor, which may have one as well.
+    pub(crate) _grad: Option<Tensor>,
+    /// The hooks of a tensor, which may hold others.
+    pub(crate) _extra: Option<Box<Extra>>,
+}
+
+type Waiting = ManuallyDrop<Vec<Garbage>>;
 
 thread_local! {
-    /// Nodes waiting to be dropped; `Some` while a drop is under way on this thread.
+    /// What waits to be dropped; `Some` while a drop is under way on this thread.
     ///
     /// Has no destructor of its own, so that it still serves the graphs in a thread's other thread-local values when
     /// those are dropped at the end of the thread.
@@ -92,29 +103,35 @@ impl Drop for Close {
     }
 }
 
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        let Some(node) = self.0.take() else { return };
-        if Arc::strong_count(&node) > 1 {
-            return;
-        }
+impl Garbage {
+    /// Drops this now, or later if such a drop is under way; one by one, however long the chain.
+    pub(crate) fn discard(self) {
         let waits = QUEUE.with_borrow_mut(|queue| match queue {
             Some(waiting) => {
-                waiting.push(node);
+                waiting.push(self);
                 None
             }
             idle => {
                 *idle = Some(ManuallyDrop::new(Vec::new()));
-                Some(node)
+                Some(self)
             }
         });
         let Some(first) = waits else { return };
         let _close = Close;
         drop(first);
-        // The queue is borrowed only to pop, because dropping a node queues others.
-        while let Some(node) = QUEUE.with_borrow_mut(|queue| queue.as_mut().and_then(|waiting| waiting.pop()))
+        // The queue is borrowed only to pop, because what is dropped queues more.
+        while let Some(next) = QUEUE.with_borrow_mut(|queue| queue.as_mut().and_then(|waiting| waiting.pop()))
         {
-            drop(node);
+            drop(next);
+        }
+    }
+}
+
+impl Drop for NodeRef {
+    fn drop(&mut self) {
+        let Some(node) = self.0.take() else { return };
+        if Arc::strong_count(&node) == 1 {
+            Garbage { _node: Some(node), ..Garbage::default() }.discard();
         }
     }
 }
