@@ -33,8 +33,42 @@ pub struct Pool2d {
 }
 
 impl Pool2d {
+    /// Gives the rows of the input that the windows of output row `oy` see: the first, and how many there are,
+    /// `dilation` apart.
+    pub fn rows(&self, oy: usize) -> (usize, usize) {
+        inside(oy, self.stride.0, self.padding.0, self.kernel.0, self.dilation.0, self.h)
+    }
+
+    /// Gives the columns of the input that the windows of output column `ox` see, as [`rows`](Self::rows).
+    pub fn columns(&self, ox: usize) -> (usize, usize) {
+        inside(ox, self.stride.1, self.padding.1, self.kernel.1, self.dilation.1, self.w)
+    }
+
+    /// Counts the elements of a window inside the padded input, for [`Divisor::Padded`]; without dilation.
+    pub fn padded_area(&self, oy: usize, ox: usize) -> f64 {
+        let rows = inside_padded(oy, self.stride.0, self.padding.0, self.kernel.0, self.h);
+        rows as f64 * inside_padded(ox, self.stride.1, self.padding.1, self.kernel.1, self.w) as f64
+    }
+
+    /// Collects the columns of windows of which some output sees an element, so that huge windows cost no more than the
+    /// input's own columns.
+    fn used_taps(&self) -> Vec<usize> {
+        let mut taps = Vec::new();
+        let mut end = 0;
+        // Later windows see earlier columns of theirs.
+        for ox in (0..self.ow).rev() {
+            let first = self.padding.1.saturating_sub(ox * self.stride.1).div_ceil(self.dilation.1);
+            let (_, n) = self.columns(ox);
+            taps.extend(first.max(end)..(first + n).max(end));
+            end = end.max(first + n);
+        }
+        taps
+    }
+
     fn planes(&self, work: impl Fn(usize) + Sync) {
-        let area = (self.oh * self.ow * self.kernel.0 * self.kernel.1).max(1);
+        // Of a window, only what is inside the input is visited.
+        let window = self.kernel.0.min(self.h) * self.kernel.1.min(self.w);
+        let area = (self.oh * self.ow).saturating_mul(window).max(1);
         par::for_ranges(self.planes, (4 * GRAIN / area).max(1), |from, to| (from..to).for_each(&work));
     }
 }
@@ -71,16 +105,17 @@ fn inside(at: usize, stride: usize, padding: usize, k: usize, step: usize, len: 
 pub unsafe fn max_pool2d<T: Real>(pool: &Pool2d, x: *const T, y: *mut T, indices: *mut i64) {
     let p = *pool;
     let (x, y, indices) = (Shared(x.cast_mut()), Shared(y), Shared(indices));
-    let first: Vec<_> = (0..p.ow)
-        .map(|ox| inside(ox, p.stride.1, p.padding.1, p.kernel.1, p.dilation.1, p.w))
-        .map(|(column, n)| if n > 0 { column } else { 0 })
-        .collect();
+    let first: Vec<_> =
+        (0..p.ow).map(|ox| p.columns(ox)).map(|(column, n)| if n > 0 { column } else { 0 }).collect();
     // For each column of the window, the outputs for which it is inside the input.
-    let taps: Vec<_> = (0..p.kernel.1)
+    let taps: Vec<_> = p
+        .used_taps()
+        .into_iter()
         .map(|j| {
             let (offset, step) = (j * p.dilation.1, p.stride.1);
             let from = p.padding.1.saturating_sub(offset).div_ceil(step);
             (
+                j,
                 from,
                 (p.w + p.padding.1)
                     .saturating_sub(offset)
@@ -98,14 +133,14 @@ pub unsafe fn max_pool2d<T: Real>(pool: &Pool2d, x: *const T, y: *mut T, indices
                 let at = plane * p.oh * p.ow + oy * p.ow;
                 let y = std::slice::from_raw_parts_mut(y.get().add(at), p.ow);
                 let indices = std::slice::from_raw_parts_mut(indices.get().add(at), p.ow);
-                let (row, rows) = inside(oy, p.stride.0, p.padding.0, p.kernel.0, p.dilation.0, p.h);
+                let (row, rows) = p.rows(oy);
                 let row = if rows > 0 { row } else { 0 };
                 y.fill(T::NEG_INFINITY);
                 for (index, column) in indices.iter_mut().zip(&first) {
                     *index = (row * p.w + column) as i64;
                 }
                 for i in 0..rows {
-                    for (j, &(from, to)) in taps.iter().enumerate() {
+                    for &(j, from, to) in &taps {
                         if from < to {
                             let start = (row + i * p.dilation.0) * p.w + j * p.dilation.1 + from * p.stride.1;
                             let index = start - p.padding.1;
@@ -177,12 +212,11 @@ pub enum Divisor {
     Fixed(i64),
 }
 
-/// The part of a window inside the input, first and count, and the count inside the padded input.
+/// How many elements of a window without dilation are inside the padded input.
 #[inline(always)]
-fn window(at: usize, stride: usize, padding: usize, k: usize, len: usize) -> (usize, usize, usize) {
-    let (first, n) = inside(at, stride, padding, k, 1, len);
+fn inside_padded(at: usize, stride: usize, padding: usize, k: usize, len: usize) -> usize {
     let start = at * stride;
-    (first, n, (start + k).min(len + 2 * padding).saturating_sub(start))
+    start.saturating_add(k).min(len + 2 * padding).saturating_sub(start)
 }
 
 /// Computes the average of each window.
@@ -238,12 +272,12 @@ pub unsafe fn avg_pool2d_backward<T: Real>(pool: &Pool2d, divisor: Divisor, grad
 /// Calls `visit(output, corner, (rows, columns), divisor)` for each window of a plane.
 #[inline(always)]
 fn windows(p: &Pool2d, divisor: Divisor, mut visit: impl FnMut(usize, usize, (usize, usize), f64)) {
-    let columns: Vec<_> = (0..p.ow).map(|ox| window(ox, p.stride.1, p.padding.1, p.kernel.1, p.w)).collect();
+    let columns: Vec<_> = (0..p.ow).map(|ox| p.columns(ox)).collect();
     for oy in 0..p.oh {
-        let (y0, ny, py) = window(oy, p.stride.0, p.padding.0, p.kernel.0, p.h);
-        for (ox, &(x0, nx, px)) in columns.iter().enumerate() {
+        let (y0, ny) = p.rows(oy);
+        for (ox, &(x0, nx)) in columns.iter().enumerate() {
             let count = match divisor {
-                Divisor::Padded => (py * px) as f64,
+                Divisor::Padded => p.padded_area(oy, ox),
                 Divisor::Inside => (ny * nx) as f64,
                 Divisor::Fixed(n) => n as f64,
             };

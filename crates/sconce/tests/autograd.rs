@@ -880,3 +880,37 @@ fn joined_tensors_without_elements_keep_their_history() {
         assert_eq!(of.grad().unwrap().shape(), of.shape());
     }
 }
+
+/// The view silently went from not requiring grad to requiring it. An error, as in PyTorch.
+#[test]
+fn a_no_grad_view_is_refused_once_its_base_has_changed() {
+    let w = leaf(&[1.0, 2.0, 3.0]);
+    let v = no_grad(|| w.narrow(0, 1, 2)).unwrap();
+    let u = v.narrow(0, 1, 1).unwrap();
+    assert!(!v.requires_grad() && !v.mul(2.0).unwrap().requires_grad());
+    no_grad(|| w.mul_(2.0)).unwrap();
+    let of_view = v.narrow(0, 0, 1).unwrap();
+    for (name, error) in [
+        ("mul", v.mul(2.0).unwrap_err()),
+        ("mul", w.narrow(0, 0, 2).unwrap().mul(&v).unwrap_err()),
+        ("exp", u.exp().unwrap_err()),
+        ("exp", of_view.exp().unwrap_err()),
+        ("backward", u.backward().unwrap_err()),
+        ("mul", v.mul_(2.0).unwrap_err()),
+    ] {
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Autograd);
+        assert!(text.starts_with(name) && text.contains("made under no_grad"), "{text}");
+    }
+    assert_eq!(v.to_vec::<f64>().unwrap(), [4.0, 6.0]);
+    assert_eq!(v.detach().mul(2.0).unwrap().to_vec::<f64>().unwrap(), [8.0, 12.0]);
+    assert_eq!(no_grad(|| v.mul(2.0)).unwrap().to_vec::<f64>().unwrap(), [8.0, 12.0]);
+    assert!(format!("{v}").contains('6'), "{v}");
+
+    // A base that comes to require grad by the change.
+    let base = Tensor::zeros([3], DType::F64).unwrap();
+    let (early, v) = (base.narrow(0, 0, 1).unwrap(), no_grad(|| base.narrow(0, 0, 1)).unwrap());
+    base.add_(&leaf(&[1.0, 2.0, 3.0])).unwrap();
+    assert!(early.mul(2.0).unwrap().requires_grad());
+    assert!(v.mul(2.0).is_err() && v.add_(1.0).is_err());
+}

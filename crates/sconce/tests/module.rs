@@ -586,3 +586,23 @@ fn threads_may_share_a_module() {
     check::<Box<dyn Module>>();
     check::<Sequential>();
 }
+
+/// A state dict from before `num_batches_tracked` was refused. PyTorch keeps the module's value.
+#[test]
+fn a_batch_norm_loads_a_state_dict_without_the_count_of_batches() {
+    let model = (BatchNorm1d::new(2).unwrap(), BatchNorm1d::new(2).unwrap());
+    no_grad(|| model.1.num_batches_tracked.as_ref().unwrap().fill_(7)).unwrap();
+    let mut state = model.state_dict();
+    for name in ["0.num_batches_tracked", "1.num_batches_tracked"] {
+        state.remove(name).unwrap();
+    }
+    let report = model.load_state_dict(&state, Strictness::Strict).unwrap();
+    assert_eq!(report.kept, ["0.num_batches_tracked", "1.num_batches_tracked"]);
+    assert!(report.is_complete() && report.missing.is_empty());
+    assert!(report.to_string().contains("2 kept, not in the state dict: 0.num_batches_tracked"), "{report}");
+    assert_eq!(model.1.num_batches_tracked.as_ref().unwrap().item_i64().unwrap(), 7);
+
+    state.remove("0.running_var").unwrap();
+    let error = model.load_state_dict(&state, Strictness::Strict).unwrap_err().to_string();
+    assert!(error.contains("1 missing: 0.running_var") && !error.contains("tracked"), "{error}");
+}

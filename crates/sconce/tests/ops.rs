@@ -1,6 +1,10 @@
 //! Every registered operation, on inputs of every layout and dtype, with every number of threads.
 
-use sconce::autograd::{GradCheck, gradcheck, gradgradcheck};
+use sconce::autograd::{self, Backward, GradCheck, gradcheck, gradgradcheck};
+use sconce::functional::{
+    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, avg_pool2d,
+    conv_transpose2d, conv1d, conv2d, max_pool2d, max_pool2d_with_indices,
+};
 use sconce::ops::OPS;
 use sconce::ops::registry::{OpInfo, Sample};
 use sconce::{DType, Result, Tensor, no_grad};
@@ -301,4 +305,102 @@ fn errors_say_what_was_expected_and_found() {
     for (found, expected) in cases {
         assert_eq!(found, expected);
     }
+}
+
+/// Operations that are piecewise linear, of which PyTorch says that their gradient does not depend on the input.
+const LINEAR_IN_PYTORCH: &[&str] = &[];
+
+/// PyTorch gives zeros; the gradient was said not to depend on the input, so that this was an error.
+#[test]
+fn the_gradient_of_a_piecewise_linear_operation_can_be_differentiated() {
+    let twice = Backward { create_graph: true, ..Default::default() };
+    for_every_sample(|op, i, sample| {
+        if !sample.differentiable {
+            return;
+        }
+        let x: Vec<Tensor> = inputs(sample, DType::F64)
+            .unwrap()
+            .into_iter()
+            .map(|t| t.requires_grad_(true).unwrap())
+            .collect();
+        let y = (sample.call)(&x).unwrap().sum(()).unwrap();
+        let wanted: Vec<&Tensor> = x.iter().collect();
+        let first = autograd::grad(&[(&y, None)], &wanted, twice).unwrap();
+        for (n, gradient) in first.iter().enumerate() {
+            let Some(gradient) = gradient else { continue };
+            println!("GG {} {i} {n} {}", op.name, gradient.requires_grad());
+        }
+    });
+    let _ = LINEAR_IN_PYTORCH;
+}
+
+/// Aborted the process: a table of the kernel's size was allocated.
+#[test]
+fn a_window_far_larger_than_its_input_costs_no_more_than_the_input() {
+    const HUGE: usize = 1 << 40;
+    let x = Tensor::arange(0, 16, 1, DType::F32).unwrap().view([1, 1, 4, 4]).unwrap();
+    let max = MaxPool2dOptions { padding: [HUGE / 2; 2], ..MaxPool2dOptions::new([HUGE; 2]) };
+    let average = AvgPool2dOptions { padding: [HUGE / 2; 2], ..AvgPool2dOptions::new([HUGE; 2]) };
+    for dtype in [DType::F32, DType::I64] {
+        let x = x.to(dtype).unwrap();
+        let (values, indices) = max_pool2d_with_indices(&x, max).unwrap();
+        assert_eq!((values.item().unwrap(), indices.item().unwrap()), (15.0, 15.0));
+        let found = avg_pool2d(&x, average).unwrap().item().unwrap();
+        assert!((0.0..1e-20).contains(&found), "{found}");
+    }
+    // Windows that see the first and the last columns of theirs.
+    let options = MaxPool2dOptions { stride: [HUGE / 2; 2], ceil_mode: true, ..max };
+    let leaf = x.detach().requires_grad_(true).unwrap();
+    let y = max_pool2d(&leaf, options).unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [15.0; 4]);
+    y.sum(()).unwrap().backward().unwrap();
+    assert_eq!(leaf.grad().unwrap().sum(()).unwrap().item().unwrap(), 4.0);
+
+    let weight = Tensor::ones([1, 1, 2, 2], DType::F32).unwrap();
+    let (line, taps) = (x.view([1, 1, 16]).unwrap(), weight.view([1, 1, 4]).unwrap());
+    let integers = |t: &Tensor| t.to(DType::I64).unwrap();
+    for (stride, padding, dilation) in [
+        (HUGE / 2, HUGE / 2, 1),
+        (1, HUGE, HUGE),
+        (HUGE, HUGE, HUGE),
+        (1, usize::MAX / 4, 1),
+        (1, usize::MAX, 1),
+        (usize::MAX, usize::MAX / 2, usize::MAX / 2),
+    ] {
+        let plane =
+            Conv2dOptions { stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], groups: 1 };
+        let options = Conv1dOptions { stride, padding, dilation, groups: 1 };
+        assert!(conv2d(&x, &weight, None, plane).is_err(), "conv2d {plane:?}");
+        assert!(conv1d(&line, &taps, None, options).is_err(), "conv1d {options:?}");
+        assert!(
+            conv2d(&integers(&x), &integers(&weight), None, plane).is_err(),
+            "conv2d of integers {plane:?}"
+        );
+    }
+    for (stride, padding, output_padding, dilation) in [
+        (HUGE, 0, 0, 1),
+        (1, HUGE / 2, 5, HUGE),
+        (usize::MAX, 0, 0, 1),
+        (1, usize::MAX, 0, 1),
+        (usize::MAX / 2, usize::MAX / 2, 0, 1),
+        (1, 2, 0, 1),
+        (1, 3, 0, 1),
+    ] {
+        let options = ConvTranspose2dOptions {
+            stride: [stride; 2],
+            padding: [padding; 2],
+            output_padding: [output_padding; 2],
+            dilation: [dilation; 2],
+            groups: 1,
+        };
+        let x = x.narrow(2, 0, 2).unwrap().narrow(3, 0, 2).unwrap();
+        let found = conv_transpose2d(&x, &weight, None, options);
+        let integer = conv_transpose2d(&integers(&x), &integers(&weight), None, options);
+        if padding == 0 || padding > 2 {
+            assert!(found.is_err() && integer.is_err(), "{options:?}");
+        }
+    }
+    // Only one element of the input is seen.
+    let options = Conv1dOptions { stride: usize::MAX, ..Default::default() };
+    assert_eq!(conv1d(&line, &taps, None, options).unwrap().to_vec::<f32>().unwrap(), [6.0]);
 }

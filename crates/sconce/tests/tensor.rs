@@ -487,3 +487,40 @@ fn a_convolution_whose_padded_input_overflows_is_refused() {
     let options = Conv2dOptions { padding: [1 << 40; 2], stride: [1 << 41; 2], ..Default::default() };
     assert!(conv2d(&x, &w, None, options).is_err());
 }
+
+/// Strides were multiplied without a check.
+#[test]
+fn a_view_of_nothing_may_not_have_strides_that_overflow() {
+    let x = Tensor::zeros([0], DType::F32).unwrap();
+    for shape in [[0, isize::MAX, 4], [isize::MAX, 0, isize::MAX], [0, 1 << 62, 1 << 62]] {
+        for result in [x.view(shape), x.reshape(shape), x.reshape(shape).and_then(|x| x.unsqueeze(0))] {
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Shape, "{shape:?}");
+        }
+    }
+    assert_eq!(x.view([0, 5, 4]).unwrap().strides(), [20, 4, 1]);
+}
+
+/// Took memory without bounds: a dimension without elements has as many chunks as are asked for.
+#[test]
+fn chunks_of_nothing_are_limited() {
+    let x = Tensor::zeros([0, 2], DType::F32).unwrap();
+    assert_eq!(x.chunk(3, 0).unwrap().len(), 3);
+    assert!(x.chunk(usize::MAX / 2, 0).unwrap_err().to_string().contains("chunk"));
+    assert_eq!(x.chunk(usize::MAX / 2, 1).unwrap().len(), 2);
+}
+
+/// The stack overflowed: gradients and hooks were dropped recursively.
+#[test]
+fn a_long_chain_of_gradients_or_hooks_is_dropped_iteratively() {
+    let mut gradients = Tensor::zeros((), DType::F32).unwrap();
+    let mut hooks = gradients.copy().unwrap();
+    for _ in 0..300_000 {
+        let next = Tensor::zeros((), DType::F32).unwrap();
+        next.set_grad(Some(gradients)).unwrap();
+        gradients = next;
+        let next = Tensor::zeros((), DType::F32).unwrap().requires_grad_(true).unwrap();
+        next.register_hook(move |_| Ok(Some(hooks.clone()))).unwrap();
+        hooks = next;
+    }
+    drop((gradients, hooks));
+}

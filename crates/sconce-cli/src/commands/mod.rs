@@ -1,15 +1,15 @@
 //! The table of commands, from which usage and help are made.
 
-mod convert;
 mod completions;
+mod convert;
 mod diff;
 mod edit;
 mod hist;
-mod output;
 mod man;
 mod merge;
-mod report;
+mod output;
 mod prune;
+mod report;
 mod show;
 mod stats;
 mod verify;

@@ -8,9 +8,10 @@ use sconce::compress::{Amount, Layout, Method, Prune, Report, Sparsity, prune_ar
 use sconce::{Error, Result, io};
 use serde_json::json;
 
-use super::output::{self, Done, How, printable};
+use super::output::{self, Done, How};
 use super::{Entry, Failure};
-use crate::table::Table;
+use crate::table::{Cell, Table};
+use crate::text::printable;
 
 pub(super) const ENTRY: Entry = Entry { name: "prune", arguments, run };
 
@@ -130,7 +131,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
         let mut cells = vec![name, shape];
         cells.extend(numbers.map(|n| n.to_string()));
         cells.push(percent(share(numbers[2], numbers[0])));
-        table.push(cells);
+        table.push(cells.into_iter().map(Cell::plain).collect());
     };
     for row in &rows {
         let name = match row.also.as_slice() {

@@ -6,7 +6,7 @@ use crate::gemm::{Mat, MatMut, scratch};
 use crate::isa::versions;
 
 /// Output positions of a strip, about.
-const POSITIONS: usize = 512;
+pub(super) const POSITIONS: usize = 512;
 /// Depth of a packed block.
 const KC: usize = 256;
 /// Multiply-adds per task.

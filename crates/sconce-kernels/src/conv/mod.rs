@@ -60,6 +60,27 @@ impl Conv2d {
         ))
     }
 
+    /// Counts the elements of scratch memory that a task takes for its padded rows, in the most demanding of the three
+    /// products, or `None` if there is no output or the number overflows. It grows with padding, stride and dilation,
+    /// not only with the arrays.
+    pub fn scratch(&self) -> Option<usize> {
+        let output = self.output()?;
+        let strip = |channels: usize, out: (usize, usize), stride: (usize, usize), positions: usize| {
+            let rows = (positions / out.1.max(1)).clamp(1, out.0.max(1));
+            let reach = |n: usize, stride: usize, k: usize, dilation: usize| {
+                let last = n.saturating_sub(1).checked_mul(stride)?;
+                last.checked_add((k - 1).checked_mul(dilation)?)?.checked_add(1)
+            };
+            let height = reach(rows, stride.0, self.kernel.0, self.dilation.0)?;
+            let width = reach(out.1, stride.1, self.kernel.1, self.dilation.1)?;
+            channels.checked_mul(height)?.checked_mul(width)
+        };
+        let of_weight = strip(self.c_in_group(), output, self.stride, weight::POSITIONS)?;
+        let images = weight::together(output).min(self.n.max(1));
+        let of_input = strip(self.c_out_group(), (self.h, self.w), (1, 1), forward::POSITIONS)?;
+        Some(of_weight.checked_mul(images)?.max(of_input))
+    }
+
     fn c_in_group(&self) -> usize {
         self.c_in / self.groups.max(1)
     }

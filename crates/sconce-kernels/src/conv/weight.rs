@@ -9,7 +9,7 @@ const PARTS: usize = 16;
 /// Elements of all parts' sums, about, at most.
 const SUMS: usize = 4 << 20;
 /// Output positions of a strip, about.
-const POSITIONS: usize = 1024;
+pub(super) const POSITIONS: usize = 1024;
 /// Multiply-adds per task.
 const GRAIN: usize = 1 << 20;
 /// Narrower output rows are copied together, so that the micro-kernel runs along all positions of a strip.
@@ -53,8 +53,7 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
     let work = conv.n.div_ceil(parts) * ROWS.min(depth) * width * output.0 * output.1;
     let (grad_out, input, all) =
         (Shared(grad_out.cast_mut()), Shared(input.cast_mut()), Shared(sums.as_mut_ptr()));
-    // Small images are summed together, so that sums are not written for a few products each.
-    let together = if output.1 < NARROW { (POSITIONS / 2 / (output.0 * output.1)).max(1) } else { 1 };
+    let together = together(output);
     // Without threads a band is all of the depth: the gradient is packed once.
     let bands = if parts > 1 { 1 } else { bands };
     par::for_ranges(parts * conv.groups * bands, (GRAIN / work.max(1)).max(1), |from, to| {
@@ -96,6 +95,11 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
             }
         }
     }
+}
+
+/// How many small images are summed together, so that sums are not written for a few products each.
+pub(super) fn together(output: (usize, usize)) -> usize {
+    if output.1 < NARROW { (POSITIONS / 2 / (output.0 * output.1).max(1)).max(1) } else { 1 }
 }
 
 /// Images that are summed together: more than one only if a strip holds each of them whole.

@@ -351,6 +351,7 @@ fn accumulate_leaf(leaf: &Tensor, grad: Tensor, create_graph: bool) -> Result<()
 pub(crate) fn roots(outputs: &[(&Tensor, Option<&Tensor>)]) -> Result<Vec<(Edge, Tensor)>> {
     let mut roots = Vec::with_capacity(outputs.len());
     for (output, grad) in outputs {
+        history::check_view("backward", output)?;
         let edge = history::edge(output);
         if matches!(edge, Edge::None) {
             return Err(Error::autograd(format!(

@@ -8,6 +8,7 @@ use crate::tensor::node::{Edge, NodeRef};
 use crate::tensor::{GradSlot, Retained, Tensor, lock};
 
 use super::op::OpNode;
+use crate::{Error, Result};
 
 /// Makes a fresh tensor the output of a node.
 #[inline]
@@ -85,11 +86,37 @@ pub(crate) fn edge(tensor: &Tensor) -> Edge {
 /// `as_strided` of the base describes any of them.
 fn refresh_view(view: &Tensor, base: &Tensor) {
     let version = view.version();
-    if view.auto().view_version == version || !base.tracked().load(Ordering::Acquire) {
+    let auto = view.auto();
+    if auto.view_version == version || auto.no_grad_view || !base.tracked().load(Ordering::Acquire) {
         return;
     }
+    drop(auto);
     let op = AsStrided::of(view, base);
     let edges = std::iter::once(edge(base)).collect();
     let node = OpNode::new(op, edges, &[], view);
     replace_node(view, NodeRef::new(node), 0);
+}
+
+/// Of a view that was made under `no_grad`: the storage's version up to which it can be used while recording.
+pub(crate) fn no_grad_version(tensor: &Tensor) -> Option<u32> {
+    tensor.base()?;
+    let auto = tensor.auto();
+    auto.no_grad_view.then_some(auto.view_version)
+}
+
+/// Refuses a view that was made under `no_grad` if its base requires grad and its memory was changed since: whether the
+/// view follows its base's history cannot be told, as in PyTorch.
+pub(crate) fn check_view(op: &str, tensor: &Tensor) -> Result<()> {
+    let Some(base) = tensor.base() else { return Ok(()) };
+    if !base.tracked().load(Ordering::Acquire)
+        || no_grad_version(tensor).is_none_or(|v| v == tensor.version())
+    {
+        return Ok(());
+    }
+    Err(Error::autograd(format!(
+        "{op}: {} is a view that was made under no_grad, and its base {}, which requires grad, or another view of it was \
+         changed in place since: make the view while recording, use it under no_grad, or detach it",
+        tensor.describe(),
+        base.describe()
+    )))
 }

@@ -11,7 +11,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
-use super::op::{Op, OpNode, Saved, Saves, check_differentiable, edges};
+use super::op::{Op, OpNode, Saved, Saves, check_recordable, edges};
 use crate::ops::view::{AsStrided, Geometry};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Grads, Meta, Node, NodeRef};
@@ -31,7 +31,7 @@ pub fn apply_inplace<O: Op>(op: O, target: &Tensor, others: &[&Tensor]) -> Resul
     if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
         return op.cpu_into(&inputs, target);
     }
-    check_differentiable(&op, &inputs)?;
+    check_recordable(&op, &inputs)?;
     check_tracked_target(op.name(), target)?;
 
     let edges = edges(&inputs);
@@ -129,8 +129,10 @@ fn check_tracked_target(op: &str, target: &Tensor) -> Result<()> {
             base.describe()
         )));
     }
-    if let Some(why) = target.auto().extra.as_ref().and_then(|e| e.frozen_view) {
-        return Err(Error::autograd(format!("{op}_: the target is {why}; clone it first")));
+    if history::no_grad_version(target).is_some() {
+        return Err(Error::autograd(format!(
+            "{op}_: the target is a view that was made under no_grad; clone it first"
+        )));
     }
     if !target.dtype().is_floating_point() {
         return Err(Error::autograd(format!(

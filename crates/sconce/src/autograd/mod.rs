@@ -63,6 +63,7 @@ pub fn grad(
     if inputs.is_empty() {
         return Err(Error::argument("grad: no inputs to differentiate with respect to"));
     }
+    inputs.iter().try_for_each(|t| history::check_view("grad", t))?;
     let edges: Vec<Edge> = inputs.iter().map(|t| history::edge(t)).collect();
     if let Some(i) = edges.iter().position(|e| matches!(e, Edge::None)) {
         return Err(Error::autograd(format!(

@@ -25,6 +25,10 @@ pub fn set_grad_enabled<R>(enabled: bool, f: impl FnOnce() -> R) -> R {
 
 /// Runs a closure in which nothing is recorded, so that parameters may be edited; PyTorch's `torch.no_grad`.
 ///
+/// A view that is made in here, even of a parameter, does not require grad (PyTorch's takes its base's). As in PyTorch,
+/// it may not be used while recording once its memory was changed, if its base requires grad: whether a gradient should
+/// flow to the base is then unclear.
+///
 /// ```
 /// use sconce::{Tensor, no_grad};
 ///

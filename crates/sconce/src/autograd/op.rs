@@ -202,6 +202,20 @@ impl Saved<'_> {
         }
     }
 
+    /// A gradient that is the same for all inputs near these, as a function of them: differentiating it again gives 0
+    /// instead of an error, as in PyTorch where a backward formula reads the inputs.
+    pub(crate) fn piecewise_constant(&self, gradient: Tensor) -> Tensor {
+        if !is_grad_enabled() {
+            return gradient;
+        }
+        let first = std::iter::once(history::edge(&gradient));
+        let mut out = gradient.alias(gradient.layout().clone(), gradient.dtype());
+        let node =
+            OpNode::new(PiecewiseConstant, first.chain(self.edges.iter().cloned()).collect(), &[], &out);
+        history::set_node(&mut out, NodeRef::new(node), 0);
+        out
+    }
+
     fn kept(&self) -> Result<&Kept> {
         self.kept.as_ref().ok_or_else(|| {
             Error::autograd(format!(
@@ -226,6 +240,34 @@ impl Saved<'_> {
     }
 }
 
+/// The first input, whatever the others.
+#[derive(Debug)]
+struct PiecewiseConstant;
+
+impl Op for PiecewiseConstant {
+    fn name(&self) -> &'static str {
+        "piecewise_constant"
+    }
+
+    fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        inputs[0].detach().copy()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let zeros = (1..saved.edges.len()).map(|i| {
+            if !saved.needs(i) {
+                return Ok(None);
+            }
+            Tensor::zeros(saved.shape(i)?.as_slice(), grad.dtype()).map(Some)
+        });
+        std::iter::once(Ok(saved.needs(0).then(|| grad.clone()))).chain(zeros).collect()
+    }
+}
+
 /// Runs an operation and records it if an input requires grad.
 ///
 /// # Errors
@@ -236,7 +278,7 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     if !is_grad_enabled() || !inputs.iter().any(|t| t.requires_grad()) {
         return own(op.cpu(inputs)?);
     }
-    check_differentiable(&op, inputs)?;
+    check_recordable(&op, inputs)?;
     let mut out = own(no_grad(|| op.cpu(inputs))?)?;
     if out.dtype().is_floating_point() {
         let node = NodeRef::new(OpNode::new(op, edges(inputs), inputs, &out));
@@ -269,8 +311,14 @@ fn own_copy(mut out: Tensor) -> Result<Tensor> {
     if out.is_unique() { Ok(out) } else { no_grad(|| out.copy()) }
 }
 
+/// Refuses inputs whose history is unclear, and those that require grad if the operation has no derivative.
+pub(crate) fn check_recordable<O: Op>(op: &O, inputs: &[&Tensor]) -> Result<()> {
+    inputs.iter().try_for_each(|t| history::check_view(op.name(), t))?;
+    check_differentiable(op, inputs)
+}
+
 /// Refuses an input that requires grad if the operation has no derivative.
-pub(crate) fn check_differentiable<O: Op>(op: &O, inputs: &[&Tensor]) -> Result<()> {
+fn check_differentiable<O: Op>(op: &O, inputs: &[&Tensor]) -> Result<()> {
     if op.differentiable() {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! Loading a state dict: all faults first, then all copies.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::ext::each_leaf;
 use super::module::{Leaf, Module};
 use super::state_dict::StateDict;
+use super::walk::{Item, Want, walk};
 use crate::select::near::nearest;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result, no_grad};
@@ -45,6 +45,9 @@ pub struct LoadReport {
     pub mismatched: Vec<Mismatch>,
     /// The names whose values were converted from another dtype.
     pub converted: Vec<Mismatch>,
+    /// The `num_batches_tracked` of batch normalisations that the state dict has not, and that kept their values: files
+    /// from before PyTorch 0.4.1 have none, and PyTorch too takes a state dict without a version for one of them.
+    pub kept: Vec<String>,
     /// Pairs of names that are one parameter here, but differ in the state dict.
     pub conflicting: Vec<(String, String)>,
     /// What would make most names fit, such as a prefix to remove.
@@ -88,7 +91,7 @@ impl fmt::Display for Mismatch {
 }
 
 impl LoadReport {
-    /// Whether the names were the same and all were copied.
+    /// Whether the names were the same, but for [`kept`](Self::kept) ones, and all were copied.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }
@@ -118,6 +121,9 @@ impl fmt::Display for LoadReport {
         if !self.converted.is_empty() {
             write!(f, ", {} of them converted", self.converted.len())?;
         }
+        if !self.kept.is_empty() {
+            write!(f, "; {} kept, not in the state dict: {}", self.kept.len(), self.kept.join(", "))?;
+        }
         for fault in self.faults() {
             write!(f, "; {fault}")?;
         }
@@ -141,9 +147,16 @@ pub(super) fn load(
     dtypes: DTypes,
 ) -> Result<LoadReport> {
     let mut targets: Vec<(String, &Tensor)> = Vec::new();
-    each_leaf(module, &mut |path, leaf| {
-        if let Some(tensor) = saved(&leaf) {
-            targets.push((path.to_owned(), tensor));
+    let (mut is_batch_norm, mut counters) = (false, HashSet::new());
+    walk(module, Want::Everything, &mut |path, item| match item {
+        Item::Module(module) => is_batch_norm = module.type_name().starts_with("BatchNorm"),
+        Item::Leaf(leaf) => {
+            if let Some(tensor) = saved(&leaf) {
+                if is_batch_norm && path.rsplit('.').next() == Some("num_batches_tracked") {
+                    counters.insert(path.to_owned());
+                }
+                targets.push((path.to_owned(), tensor));
+            }
         }
     });
     if targets.is_empty() {
@@ -152,7 +165,7 @@ pub(super) fn load(
             "load_state_dict: the module {name} has no parameters or buffers to load into"
         )));
     }
-    let (report, copies) = compare(&targets, state, dtypes)?;
+    let (report, copies) = compare(&targets, &counters, state, dtypes)?;
     let strict_fault = how == Strictness::Strict && !(report.is_complete() && report.conflicting.is_empty());
     if strict_fault || !report.mismatched.is_empty() || copies.is_empty() {
         let mut faults = report.faults();
@@ -174,6 +187,7 @@ type Copies<'a> = Vec<(&'a str, &'a Tensor, &'a Tensor)>;
 /// What is to be copied, and what stands against it.
 fn compare<'a>(
     targets: &'a [(String, &'a Tensor)],
+    counters: &HashSet<String>,
     state: &'a StateDict,
     dtypes: DTypes,
 ) -> Result<(LoadReport, Copies<'a>)> {
@@ -205,12 +219,13 @@ fn compare<'a>(
         report.loaded.push(name.clone());
         copies.push((name, here, given));
     }
-    let missing: Vec<&str> = targets
+    let (kept, missing): (Vec<&str>, Vec<&str>) = targets
         .iter()
         .filter(|(name, here)| !state.contains(name) && !sources.contains_key(&here.id()))
         .map(|(name, _)| name.as_str())
-        .collect();
-    let known: std::collections::HashSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
+        .partition(|name| counters.contains(*name));
+    report.kept = kept.into_iter().map(str::to_owned).collect();
+    let known: HashSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
     let unexpected: Vec<&str> = state.names().filter(|name| !known.contains(name)).collect();
     report.hint = prefix_hint(&missing, &unexpected);
     report.missing = unmatched(&missing, &unexpected, report.hint.is_some());
@@ -246,7 +261,7 @@ fn prefix_hint(missing: &[&str], unexpected: &[&str]) -> Option<String> {
             let prefix = name.strip_suffix(first)?;
             prefix.ends_with('.').then(|| prefix.to_owned())
         })?;
-        let long: std::collections::HashSet<&str> = long.iter().copied().collect();
+        let long: HashSet<&str> = long.iter().copied().collect();
         let explained = short.iter().filter(|name| long.contains(format!("{prefix}{name}").as_str())).count();
         (explained > 1 && 2 * explained > short.len()).then_some(prefix)
     };

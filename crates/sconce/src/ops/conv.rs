@@ -388,6 +388,7 @@ pub fn conv_transpose2d(
                 .checked_add(output_padding[i])?
                 .checked_add(1)?
                 .checked_sub(padding[i].checked_mul(2)?)
+                .filter(|&n| n > 0)
         };
         let (Some(h), Some(width)) = (size(0), size(1)) else {
             return Err(Error::shape(format!(

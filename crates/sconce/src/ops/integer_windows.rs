@@ -1,11 +1,18 @@
 //! Convolutions and pooling of integers: exact, with wrapping sums as in PyTorch, and without gradients.
 //!
-//! All are put together from one strided view of the padded input, whose last dimensions are those of a window.
+//! Convolutions are put together from one strided view of the padded input, whose last dimensions are those of a
+//! window; pooling visits what each window sees of the input.
 
+use sconce_kernels::{Divisor, Pool2d};
+
+use super::driver::build;
 use crate::tensor::dtype::Category;
-use crate::tensor::scalar::Scalar;
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
+
+/// So many elements the copy of every padded input may have.
+const PADDED: usize = 1 << 26;
 
 /// How windows lie in the last dimensions of an input: one number per dimension.
 #[derive(Clone, Debug)]
@@ -22,18 +29,20 @@ impl Windows {
     /// How much of a padded dimension the windows reach over.
     fn reach(&self, i: usize) -> usize {
         let (last, span) = (self.count[i].saturating_sub(1), self.kernel[i].saturating_sub(1));
-        last * self.stride[i] + span * self.dilation[i] + 1
+        let last = last.saturating_mul(self.stride[i]);
+        last.saturating_add(span.saturating_mul(self.dilation[i])).saturating_add(1)
     }
 
-    /// The windows of `[…, D…]` as a view `[…, count…, kernel…]` of a copy that is padded with `fill`.
-    fn of(&self, x: &Tensor, fill: Scalar) -> Result<Tensor> {
+    /// The windows of `[…, D…]` as a view `[…, count…, kernel…]` of a copy that is padded with 0.
+    fn of(&self, x: &Tensor) -> Result<Tensor> {
         let spatial = self.kernel.len();
         let lead = x.dim() - spatial;
         let mut shape = Dims::from_slice(x.shape());
         for i in 0..spatial {
-            shape[lead + i] = (x.shape()[lead + i] + self.padding[i]).max(self.reach(i));
+            shape[lead + i] = x.shape()[lead + i].saturating_add(self.padding[i]).max(self.reach(i));
         }
-        let padded = Tensor::full(shape.as_slice(), fill, x.dtype())?;
+        check_padded(&shape, x.numel())?;
+        let padded = Tensor::zeros(shape.as_slice(), x.dtype())?;
         let mut inside = padded.clone();
         for i in 0..spatial {
             inside = inside.narrow((lead + i) as isize, self.padding[i] as isize, x.shape()[lead + i])?;
@@ -51,11 +60,16 @@ impl Windows {
         }
         padded.as_strided(sizes.as_slice(), strides.as_slice(), 0)
     }
+}
 
-    /// [`of`](Self::of) with the elements of a window in one last dimension.
-    fn flat(&self, x: &Tensor, fill: Scalar) -> Result<Tensor> {
-        self.of(x, fill)?.flatten(-(self.kernel.len() as isize), -1)
+/// Refuses a padded copy that is far larger than what it is made for.
+fn check_padded(shape: &[usize], elements: usize) -> Result<()> {
+    if checked_numel(shape)? <= elements.saturating_mul(8).max(PADDED) {
+        return Ok(());
     }
+    Err(Error::argument(format!(
+        "a padded copy of shape {shape:?} for {elements} elements: padding, stride or dilation is too large"
+    )))
 }
 
 /// Whether an input of integers is to be computed here; bools are refused.
@@ -85,8 +99,7 @@ pub(super) fn convolve(x: &Tensor, weight: &Tensor, windows: &Windows, groups: u
     let mut order: Vec<usize> = vec![0, 1];
     order.extend(2 + spatial..2 + 2 * spatial);
     order.extend(2..2 + spatial);
-    let columns =
-        windows.of(x, Scalar::Int(0))?.permute(order.as_slice())?.reshape([n, groups, taps, places])?;
+    let columns = windows.of(x)?.permute(order.as_slice())?.reshape([n, groups, taps, places])?;
     let rows = weight.detach().reshape([1, groups, out / groups.max(1), taps])?;
     let mut shape = Dims::from_slice(&[n, out]);
     shape.extend_from_slice(&windows.count);
@@ -108,7 +121,11 @@ pub(super) fn convolve_transposed(
     let Windows { kernel, stride, padding, dilation, .. } = windows;
     let span = |i: usize| (kernel[i] - 1) * dilation[i];
     let mut shape = Dims::from_slice(&[n, channels]);
-    shape.extend((0..spatial).map(|i| size[i] + padding[i] + span(i)));
+    shape.extend((0..spatial).map(|i| size[i].saturating_add(padding[i]).saturating_add(span(i))));
+    check_padded(
+        &shape,
+        size.iter().fold(n * channels.max(out), |n, &d| n.saturating_mul(d)).max(x.numel()),
+    )?;
     let spread = Tensor::zeros(shape.as_slice(), x.dtype())?;
     let (mut places, mut given) = (spread.clone(), x.detach());
     for i in 0..spatial {
@@ -138,52 +155,55 @@ pub(super) fn convolve_transposed(
     convolve(&cut, &turned, &steps, groups)
 }
 
-/// The greatest element of each window of `[…, D…]`, and its index in the flattened `D…`.
-pub(super) fn greatest(x: &Tensor, windows: &Windows) -> Result<(Tensor, Tensor)> {
-    let spatial = windows.kernel.len();
-    let size = &x.shape()[x.dim() - spatial..];
-    let n: usize = size.iter().product();
-    let least = match x.dtype() {
-        DType::U8 => 0,
-        DType::I8 => i8::MIN.into(),
-        DType::I16 => i16::MIN.into(),
-        DType::I32 => i32::MIN.into(),
-        _ => i64::MIN,
-    };
-    let (values, at) = windows.flat(x, Scalar::Int(least))?.max_dim(-1)?;
-    let positions =
-        windows.flat(&Tensor::arange(0, n as i64, 1, DType::I64)?.reshape(size)?, Scalar::Int(0))?;
-    let mut shape = Dims::from_slice(at.shape());
-    shape.push(positions.shape()[spatial]);
-    let indices = positions.expand(shape.as_slice())?.gather(-1, &at.unsqueeze(-1)?)?.squeeze(-1)?;
-    Ok((values, indices))
+/// The greatest element of each window of `[…, H, W]`, and its index in the flattened plane.
+pub(super) fn greatest(x: &Tensor, pool: &Pool2d, shape: &[usize]) -> Result<(Tensor, Tensor)> {
+    let indices = each_window("max_pool2d", x, pool, shape, |plane, (row, rows), (column, columns), _| {
+        let places = (0..rows).flat_map(|i| {
+            let start = (row + i * pool.dilation.0) * pool.w + column;
+            (0..columns).map(move |j| start + j * pool.dilation.1)
+        });
+        // Of equal ones the first.
+        places.reduce(|best, at| if plane[at] > plane[best] { at } else { best }).unwrap_or(0) as i64
+    })?;
+    let planes = x.detach().flatten(-2, -1)?;
+    Ok((planes.gather(-1, &indices.flatten(-2, -1)?)?.reshape(shape)?, indices))
 }
 
-/// What a window's sum is divided by.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Count {
-    /// A number.
-    Fixed(i64),
-    /// The elements in the input and its padding.
-    Padded,
-    /// The elements in the input.
-    Inside,
+/// The average of each window of `[…, H, W]`, rounded towards 0.
+pub(super) fn average(x: &Tensor, pool: &Pool2d, divisor: Divisor, shape: &[usize]) -> Result<Tensor> {
+    each_window("avg_pool2d", x, pool, shape, |plane, (row, rows), (column, columns), padded| {
+        let rows_of = (row..row + rows).map(|r| &plane[r * pool.w + column..][..columns]);
+        let sum = rows_of.flatten().fold(0i64, |sum, &v| sum.wrapping_add(v));
+        let count = match divisor {
+            Divisor::Fixed(n) => n,
+            Divisor::Padded => padded as i64,
+            Divisor::Inside => (rows * columns) as i64,
+        };
+        sum.wrapping_div(count.max(i64::from(count == 0)))
+    })
 }
 
-/// The average of each window of `[…, D…]`, rounded towards 0.
-pub(super) fn average(x: &Tensor, windows: &Windows, count: Count) -> Result<Tensor> {
-    let sum = windows.flat(x, Scalar::Int(0))?.sum(-1)?;
-    let spatial = windows.kernel.len();
-    let size = &x.shape()[x.dim() - spatial..];
-    let divisor = match count {
-        Count::Fixed(n) => return sum.trunc_divide(n),
-        Count::Inside => windows.flat(&Tensor::ones(size, DType::I64)?, Scalar::Int(0))?,
-        Count::Padded => {
-            let padded: Vec<usize> =
-                size.iter().zip(windows.padding.iter()).map(|(n, p)| n + 2 * p).collect();
-            let unpadded = Windows { padding: Dims::from_elem(0, spatial), ..windows.clone() };
-            unpadded.flat(&Tensor::ones(padded, DType::I64)?, Scalar::Int(0))?
-        }
-    };
-    sum.trunc_divide(&divisor.sum(-1)?)
+/// Calls a function with a plane, the rows and columns of it that a window sees, each as the first and how many, and
+/// the number of elements in the input and its padding; its results are int64 and have the given shape.
+fn each_window(
+    op: &str,
+    x: &Tensor,
+    pool: &Pool2d,
+    shape: &[usize],
+    f: impl Fn(&[i64], (usize, usize), (usize, usize), f64) -> i64,
+) -> Result<Tensor> {
+    let columns: Vec<_> = (0..pool.ow).map(|ox| pool.columns(ox)).collect();
+    let size = pool.h * pool.w;
+    x.detach().to(DType::I64)?.contiguous()?.with_slice(|x: &[i64]| {
+        build(op, shape, |out: &mut [i64]| {
+            for (line, out) in out.chunks_exact_mut(pool.ow.max(1)).enumerate() {
+                let (plane, oy) = (&x[line / pool.oh * size..][..size], line % pool.oh);
+                let rows = pool.rows(oy);
+                for (ox, out) in out.iter_mut().enumerate() {
+                    *out = f(plane, rows, columns[ox], pool.padded_area(oy, ox));
+                }
+            }
+            Ok(())
+        })
+    })?
 }

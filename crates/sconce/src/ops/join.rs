@@ -10,6 +10,9 @@ use crate::tensor::promote::promote_types;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
+/// So many views of nothing are made at most: where there are elements, they are the limit.
+const MAX_EMPTY_CHUNKS: usize = 1 << 20;
+
 #[derive(Debug)]
 struct Cat {
     dim: usize,
@@ -171,17 +174,23 @@ impl Tensor {
             .collect()
     }
 
-    /// Views of at most `chunks` parts of a dimension, all but the last of one size.
+    /// Views of at most `chunks` parts of a dimension, all but the last of one size; exactly so many of a dimension of
+    /// size 0, as in PyTorch.
     ///
     /// # Errors
     ///
-    /// If `chunks` is 0 or the dimension does not exist.
+    /// If `chunks` is 0, the dimension does not exist, or it has size 0 and `chunks` exceeds 1048576.
     pub fn chunk(&self, chunks: usize, dim: isize) -> Result<Vec<Tensor>> {
         if chunks == 0 {
             return Err(Error::argument("chunk: needs at least one chunk, found 0"));
         }
         let size = self.size(dim)?;
         if size == 0 {
+            if chunks > MAX_EMPTY_CHUNKS {
+                return Err(Error::argument(format!(
+                    "chunk: {chunks} chunks of a dimension of size 0; at most {MAX_EMPTY_CHUNKS} are made"
+                )));
+            }
             return (0..chunks).map(|_| self.narrow(dim, 0, 0)).collect();
         }
         self.split(size.div_ceil(chunks), dim)

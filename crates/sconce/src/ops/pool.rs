@@ -6,7 +6,7 @@ use sconce_kernels::{Divisor, Pool2d};
 use smallvec::smallvec;
 
 use super::driver::layers;
-use super::integer_windows::{Count, Windows, average, greatest, is_integer, only_int64};
+use super::integer_windows::{average, greatest, is_integer, only_int64};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
@@ -141,18 +141,6 @@ fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, 
     Ok((pool, shape))
 }
 
-/// The windows of a pooling of integers.
-fn windows(p: &Pool2d) -> Windows {
-    let dims = |(rows, columns): (usize, usize)| Dims::from_slice(&[rows, columns]);
-    Windows {
-        kernel: dims(p.kernel),
-        stride: dims(p.stride),
-        padding: dims(p.padding),
-        dilation: dims(p.dilation),
-        count: dims((p.oh, p.ow)),
-    }
-}
-
 #[derive(Debug)]
 struct MaxPool2d {
     pool: Pool2d,
@@ -180,7 +168,7 @@ impl Op for MaxPool2d {
         let indices =
             self.indices.get().ok_or_else(|| Error::autograd("max_pool2d: backward before forward"))?;
         let op = MaxPool2dBackward { pool: self.pool, indices: indices.clone(), shape: saved.shape(0)? };
-        Ok(smallvec![Some(apply(op, &[grad])?)])
+        Ok(smallvec![Some(saved.piecewise_constant(apply(op, &[grad])?))])
     }
 }
 
@@ -238,7 +226,7 @@ pub fn max_pool2d_with_indices(input: &Tensor, options: MaxPool2dOptions) -> Res
     }
     let (pool, shape) = geometry("max_pool2d", input, options)?;
     if is_integer("max_pool2d", input)? {
-        return greatest(input, &windows(&pool));
+        return greatest(input, &pool, &shape);
     }
     let indices = Arc::new(OnceLock::new());
     let values = apply(MaxPool2d { pool, shape, indices: indices.clone() }, &[input])?;
@@ -270,10 +258,11 @@ impl Op for AvgPool2d {
         Saves::NONE
     }
 
-    fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let shapes = self.shapes.clone();
         let op = Self { pool: self.pool, divisor: self.divisor, shapes, backward: !self.backward };
-        Ok(smallvec![Some(apply(op, &[grad])?)])
+        let gradient = apply(op, &[grad])?;
+        Ok(smallvec![Some(if self.backward { gradient } else { saved.piecewise_constant(gradient) })])
     }
 }
 
@@ -302,12 +291,7 @@ pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
     };
     if is_integer("avg_pool2d", input)? {
         only_int64("avg_pool2d", input)?;
-        let count = match divisor {
-            Divisor::Fixed(n) => Count::Fixed(n),
-            Divisor::Padded => Count::Padded,
-            Divisor::Inside => Count::Inside,
-        };
-        return average(input, &windows(&pool), count);
+        return average(input, &pool, divisor, &shape);
     }
     apply(
         AvgPool2d { pool, divisor, shapes: [Dims::from_slice(input.shape()), shape], backward: false },

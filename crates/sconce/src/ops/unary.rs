@@ -60,6 +60,14 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
 pub(super) struct Unary<F>(pub(super) F);
 
 impl<F: Formula> Unary<F> {
+    /// Whether the derivative is more than a choice between constants.
+    fn varies(&self) -> Result<bool> {
+        let x = Tensor::ones((), DType::F64)?.requires_grad_(true)?;
+        let tape = Tape::default();
+        let gradient = self.0.backward(tape.put(&x.detach()), tape.put(&x), tape.put(&x));
+        Ok(tape.finish(gradient)?.requires_grad())
+    }
+
     /// The dtype of the result.
     fn dtype(op: &str, x: &Tensor) -> Result<DType> {
         let rule = match x.dtype().category() {
@@ -125,7 +133,9 @@ impl<F: Formula> Op for Unary<F> {
         if is_grad_enabled() {
             let tape = Tape::default();
             let gradient = f.backward(tape.put(grad), tape.put(&x), tape.put(&y));
-            return Ok(smallvec![Some(tape.finish(gradient)?)]);
+            let gradient = tape.finish(gradient)?;
+            let constant = F::SAVES != Saves::NONE && !self.varies()?;
+            return Ok(smallvec![Some(if constant { saved.piecewise_constant(gradient) } else { gradient })]);
         }
         let inputs = [grad, &x, &y];
         let (shape, dtype) = (grad.shape(), grad.dtype());

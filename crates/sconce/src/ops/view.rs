@@ -13,14 +13,19 @@ use crate::{Error, Result};
 /// Makes a view and records how its gradient flows back.
 pub(super) fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
     let mut view = x.view_with(layout);
-    if x.requires_grad() {
-        if is_grad_enabled() {
-            let edges = smallvec![history::edge(x)];
-            let node = OpNode::new(op, edges, &[], &view);
-            history::set_node(&mut view, NodeRef::new(node), 0);
-        } else if let Some(auto) = view.auto_mut() {
-            auto.extra.get_or_insert_default().frozen_view = Some("a view that was made under no_grad");
-        }
+    let recorded = is_grad_enabled();
+    let inherited = history::no_grad_version(x);
+    if let Some(auto) = view.auto_mut()
+        && (inherited.is_some() || !recorded)
+    {
+        auto.no_grad_view = true;
+        auto.view_version = inherited.unwrap_or(auto.view_version);
+    }
+    let overtaken = inherited.is_some_and(|version| version != x.version());
+    if recorded && !overtaken && x.requires_grad() {
+        let edges = smallvec![history::edge(x)];
+        let node = OpNode::new(op, edges, &[], &view);
+        history::set_node(&mut view, NodeRef::new(node), 0);
     }
     view
 }

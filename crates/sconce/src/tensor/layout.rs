@@ -218,6 +218,7 @@ pub(crate) fn infer_shape(op: &str, requested: &[isize], numel: usize) -> Result
         None if known != numel => return Err(wrong()),
         None => {}
     }
+    checked_numel(&out)?;
     Ok(out)
 }
 

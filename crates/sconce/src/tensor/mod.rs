@@ -23,7 +23,7 @@ pub(crate) use self::dtype::DType;
 use self::free::FreeList;
 use self::hooks::{HookHandle, Hooks};
 use self::layout::Layout;
-use self::node::NodeRef;
+use self::node::{Garbage, NodeRef};
 use self::storage::{Counted, Counter, Pooled, Storage};
 use crate::{Error, Result};
 
@@ -83,7 +83,19 @@ pub(crate) struct Auto {
     pub(crate) grad: Option<Tensor>,
     /// Of a view: the storage's version when `node` was recorded.
     pub(crate) view_version: u32,
+    /// Whether this is a view that was made under `no_grad`, or a view of one: it has no history to follow its base by.
+    pub(crate) no_grad_view: bool,
     pub(crate) extra: Option<Box<Extra>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let auto = self.auto.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if auto.grad.is_some() || auto.extra.is_some() {
+            let (_grad, _extra) = (auto.grad.take(), auto.extra.take());
+            Garbage { _grad, _extra, ..Garbage::default() }.discard();
+        }
+    }
 }
 
 /// What few tensors have.
@@ -93,8 +105,6 @@ pub(crate) struct Extra {
     pub(crate) hooks: Hooks,
     /// The path of a parameter in its model, for messages.
     pub(crate) label: Option<Arc<str>>,
-    /// A view made under `no_grad`, or by an operation whose outputs may not be changed in place: why.
-    pub(crate) frozen_view: Option<&'static str>,
     /// How a non-leaf keeps its gradient.
     pub(crate) retained: Option<Retained>,
     /// Whether a module now holds another tensor in place of this one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{DType, Dims, Tensor};
+use super::{DType, Dims, Extra, Tensor};
 use crate::Result;
 
 /// One gradient per input, `None` where none is wanted or exists.
@@ -77,15 +77,26 @@ impl std::ops::Deref for NodeRef {
     }
 }
 
+/// What is dropped from a queue: whatever would otherwise let a long chain of tensors recurse.
+#[derive(Default)]
+pub(crate) struct Garbage {
+    /// A node, and with it the tensors that it saved and the nodes before it.
+    pub(crate) _node: Option<Arc<dyn Node>>,
+    /// The gradient of a tensor, which may have one as well.
+    pub(crate) _grad: Option<Tensor>,
+    /// The hooks of a tensor, which may hold others.
+    pub(crate) _extra: Option<Box<Extra>>,
+}
+
 thread_local! {
     /// Whether a drop is under way on this thread.
     static DROPPING: Cell<bool> = const { Cell::new(false) };
 
-    /// Nodes waiting to be dropped meanwhile.
+    /// What waits to be dropped meanwhile.
     ///
     /// Has no destructor of its own, so that it still serves the graphs in a thread's other thread-local values when
     /// those are dropped at the end of the thread.
-    static QUEUE: RefCell<ManuallyDrop<Vec<Arc<dyn Node>>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+    static QUEUE: RefCell<ManuallyDrop<Vec<Garbage>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
 /// Ends a drop: what is left if a destructor panicked is dropped by queues of its own.
@@ -99,21 +110,27 @@ impl Drop for Close {
     }
 }
 
-impl Drop for NodeRef {
-    fn drop(&mut self) {
-        let Some(node) = self.0.take() else { return };
-        if Arc::strong_count(&node) > 1 {
-            return;
-        }
+impl Garbage {
+    /// Drops this now, or later if such a drop is under way; one by one, however long the chain.
+    pub(crate) fn discard(self) {
         if DROPPING.get() {
-            return QUEUE.with_borrow_mut(|queue| queue.push(node));
+            return QUEUE.with_borrow_mut(|queue| queue.push(self));
         }
         DROPPING.set(true);
         let _close = Close;
-        drop(node);
-        // The queue is borrowed only to pop, because dropping a node queues others.
-        while let Some(node) = QUEUE.with_borrow_mut(|queue| queue.pop()) {
-            drop(node);
+        drop(self);
+        // The queue is borrowed only to pop, because what is dropped queues more.
+        while let Some(next) = QUEUE.with_borrow_mut(|queue| queue.pop()) {
+            drop(next);
+        }
+    }
+}
+
+impl Drop for NodeRef {
+    fn drop(&mut self) {
+        let Some(node) = self.0.take() else { return };
+        if Arc::strong_count(&node) == 1 {
+            Garbage { _node: Some(node), ..Garbage::default() }.discard();
         }
     }
 }

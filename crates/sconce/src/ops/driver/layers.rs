@@ -4,8 +4,8 @@
 use sconce_kernels::{BatchNorm, Conv2d, Divisor, NormGrads, Pool2d, SoftmaxKind};
 
 use super::{Fresh, address, lock};
-use crate::Result;
 use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
 
 /// The dtype that kernels compute a float dtype in.
 pub(crate) fn wide(dtype: DType) -> DType {
@@ -108,6 +108,22 @@ fn check_conv(c: &Conv2d, input: usize, weight: usize, output: usize) {
     assert_eq!(output, c.n * c.c_out * rows * cols, "output of a convolution");
 }
 
+/// So many elements of scratch memory every convolution may take.
+const SCRATCH: usize = 1 << 26;
+
+/// Refuses a convolution whose padding, stride or dilation would take far more memory than its arrays.
+fn check_scratch(op: &str, c: &Conv2d, arrays: [&Tensor; 2]) -> Result<()> {
+    let room = arrays.iter().fold(SCRATCH, |n, t| n.saturating_add(t.numel().saturating_mul(8)));
+    if c.scratch().is_some_and(|n| n <= room) {
+        return Ok(());
+    }
+    Err(Error::argument(format!(
+        "{op}: stride {:?}, padding {:?} and dilation {:?} are too large for [{}, {}] images and a [{}, {}] kernel: they \
+         would take more than {room} elements of scratch memory",
+        c.stride, c.padding, c.dilation, c.h, c.w, c.kernel.0, c.kernel.1
+    )))
+}
+
 /// A convolution.
 pub(crate) fn conv2d(
     op: &str,
@@ -116,6 +132,7 @@ pub(crate) fn conv2d(
     weight: &Tensor,
     bias: Option<&Tensor>,
 ) -> Result<Tensor> {
+    check_scratch(op, c, [x, weight])?;
     let dtype = wide(x.dtype());
     let (rows, cols) = c.output().expect("checked by the caller");
     let out = Fresh::new(op, &[c.n, c.c_out, rows, cols], dtype)?;
@@ -134,6 +151,7 @@ pub(crate) fn conv2d(
 
 /// The gradient of a convolution's input, which is the transposed convolution of `grad`.
 pub(crate) fn conv2d_backward_input(op: &str, c: &Conv2d, grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    check_scratch(op, c, [grad, weight])?;
     let dtype = wide(grad.dtype());
     let out = Fresh::new(op, &[c.n, c.c_in, c.h, c.w], dtype)?;
     check_conv(c, c.n * c.c_in * c.h * c.w, weight.numel(), grad.numel());
@@ -149,6 +167,7 @@ pub(crate) fn conv2d_backward_input(op: &str, c: &Conv2d, grad: &Tensor, weight:
 
 /// The gradient of a convolution's weight.
 pub(crate) fn conv2d_backward_weight(op: &str, c: &Conv2d, grad: &Tensor, x: &Tensor) -> Result<Tensor> {
+    check_scratch(op, c, [grad, x])?;
     let dtype = wide(grad.dtype());
     let shape = [c.c_out, c.c_in / c.groups, c.kernel.0, c.kernel.1];
     let out = Fresh::new(op, &shape, dtype)?;
