@@ -1,4 +1,5 @@
-//! Shared memory: one allocation, its lock and its version.
+//! Shared memory: one allocation, its lock and its version; and the counted handles that tensors, storages and recorded
+//! operations are held by.
 //!
 //! # Locking and aliasing
 //!
@@ -56,23 +57,24 @@ pub(crate) struct Counter<T: ?Sized> {
     value: T,
 }
 
-impl<T: ?Sized> Counter<T> {
-    /// Counts a new handle.
-    #[inline]
-    fn one_more(&self) {
-        let before = self.handles.fetch_add(1, Ordering::Relaxed);
-        // As `Arc` does: so many handles exist only if they are leaked in a loop.
-        if before > isize::MAX as usize {
-            std::process::abort();
-        }
+/// Counts a new handle.
+#[inline]
+fn one_more(handles: &AtomicUsize) {
+    let before = handles.fetch_add(1, Ordering::Relaxed);
+    // As `Arc` does: so many handles exist only if they are leaked in a loop.
+    if before > isize::MAX as usize {
+        std::process::abort();
     }
+}
 
-    /// Counts a handle that is dropped; whether it was the last one.
-    #[inline]
-    fn is_last(&self) -> bool {
-        // Only a handle can be cloned: if the caller's is the only one, nobody else can be counting.
-        self.handles.load(Ordering::Acquire) == 1 || self.handles.fetch_sub(1, Ordering::AcqRel) == 1
-    }
+/// Counts a handle that is dropped; whether it was the last one.
+///
+/// Gets the count alone, not the counter: if it was not the last one, another thread may free that before this returns,
+/// which a borrow of the value would forbid.
+#[inline]
+fn is_last(handles: &AtomicUsize) -> bool {
+    // Only a handle can be cloned: if the caller's is the only one, nobody else can be counting.
+    handles.load(Ordering::Acquire) == 1 || handles.fetch_sub(1, Ordering::AcqRel) == 1
 }
 
 // SAFETY: the value is `Send` and `Sync`, and its handles are counted atomically.
@@ -133,7 +135,7 @@ impl<T: Pooled> Deref for Counted<T> {
 impl<T: Pooled> Clone for Counted<T> {
     #[inline]
     fn clone(&self) -> Self {
-        self.counter().one_more();
+        one_more(&self.counter().handles);
         Self(self.0)
     }
 }
@@ -141,7 +143,7 @@ impl<T: Pooled> Clone for Counted<T> {
 impl<T: Pooled> Drop for Counted<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.counter().is_last() {
+        if is_last(&self.counter().handles) {
             // SAFETY: this was the last handle, and what others did with the value happened before they let go of it.
             unsafe { free(self.0) }
         }
@@ -233,7 +235,7 @@ impl Deref for CountedNode {
 impl Clone for CountedNode {
     #[inline]
     fn clone(&self) -> Self {
-        self.counter().one_more();
+        one_more(&self.counter().handles);
         Self(self.0)
     }
 }
@@ -241,7 +243,7 @@ impl Clone for CountedNode {
 impl Drop for CountedNode {
     #[inline]
     fn drop(&mut self) {
-        if self.counter().is_last() {
+        if is_last(&self.counter().handles) {
             // SAFETY: this was the last handle, and what others did with the node happened before they let go of it.
             unsafe { free_node(self.0) }
         }
