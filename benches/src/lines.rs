@@ -38,13 +38,13 @@ pub(crate) struct Line {
     pub(crate) floor: Floor,
     /// How much more work a call of ours does than one of the peer.
     pub(crate) work: f64,
-    /// Whether its cost is instructions, which can be counted.
-    pub(crate) small: bool,
+    /// Whether it never uses another thread: its time is the thread's, and its instructions can be counted.
+    pub(crate) one_thread: bool,
 }
 
 impl Line {
     const fn new(name: &'static str, ours: Make, peer: Peer, floor: Floor) -> Self {
-        Self { name, ours, peer, floor, work: 1.0, small: false }
+        Self { name, ours, peer, floor, work: 1.0, one_thread: false }
     }
 }
 

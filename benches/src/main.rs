@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Every line is run in turn with its peer, several times over; printed are the medians, and the median of the ratios
-//! of neighbours. `--python` names an interpreter with PyTorch, which runs `torch_twin.py`; without it those columns
+//! of neighbours. Lines of one thread are measured by that thread's processor time, so that a busy machine does not
+//! distort them; the others need a quiet one. `--python` names an interpreter with PyTorch, which runs `torch_twin.py`; without it those columns
 //! stay empty. `--instructions` counts the instructions of one call with valgrind instead of measuring time.
 
 mod lines;
@@ -17,7 +18,7 @@ use std::error::Error;
 use std::process::Command;
 
 use lines::{Line, Options, Peer};
-use measure::{calls_for, median, sample};
+use measure::{Clock, calls_for, median, sample};
 use twin::Twin;
 
 /// What the command line says.
@@ -72,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let chosen: Vec<Line> =
         lines::all().into_iter().filter(|line| line.name.contains(&arguments.filter)).collect();
     if arguments.instructions {
-        return chosen.iter().filter(|line| line.small).try_for_each(|line| {
+        return chosen.iter().filter(|line| line.one_thread).try_for_each(|line| {
             let count = instructions(line.name)?;
             println!("{:32} {count:8.0} instructions", line.name);
             Ok(())
@@ -107,12 +108,13 @@ fn measure_line(
         (None, Peer::Torch(name), Some(twin)) => twin.calls_for(name)?,
         _ => 0,
     };
+    let clock = if line.one_thread { Clock::Thread } else { Clock::Wall };
     let (mut own, mut other) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        own.push(sample(&mut ours, calls)?);
+        own.push(sample(&mut ours, calls, clock)?);
         match (&mut rust_peer, line.peer, twin.as_deref_mut()) {
-            (Some(peer), ..) => other.push(sample(peer, peer_calls)?),
-            (None, Peer::Torch(name), Some(twin)) => other.push(twin.sample(name, peer_calls)?),
+            (Some(peer), ..) => other.push(sample(peer, peer_calls, clock)?),
+            (None, Peer::Torch(name), Some(twin)) => other.push(twin.sample(name, peer_calls, clock)?),
             _ => {}
         }
     }
@@ -138,5 +140,5 @@ fn instructions(line: &str) -> Result<f64, Box<dyn Error>> {
         let found = text.lines().find_map(|l| l.split_once("Collected :"));
         Ok(found.ok_or(text.clone())?.1.trim().parse()?)
     };
-    Ok((count(3000)? - count(1000)?) / 2000.0)
+    Ok((count(300)? - count(100)?) / 200.0)
 }

@@ -1,5 +1,6 @@
-//! Samples of wall-clock time.
+//! Samples of time.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// One call of what is measured.
@@ -8,20 +9,42 @@ pub(crate) type Call = Box<dyn FnMut() -> sconce::Result<()>>;
 /// How long a sample takes, at least: short enough to fit between two interruptions.
 const SAMPLE: Duration = Duration::from_millis(2);
 
+/// What passes while a line runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The time of day: for what runs on several threads.
+    Wall,
+    /// The time that the calling thread had a processor, where the system tells (Linux): other programs on the machine
+    /// do not count.
+    Thread,
+}
+
+impl Clock {
+    fn now(self, start: Instant) -> f64 {
+        let own = match self {
+            Self::Thread => fs::read_to_string("/proc/thread-self/schedstat").ok(),
+            Self::Wall => None,
+        };
+        let nanoseconds = own.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+        nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |ns| ns * 1e-9)
+    }
+}
+
 /// Seconds per call, over so many calls.
-pub(crate) fn sample(call: &mut Call, calls: usize) -> sconce::Result<f64> {
-    let start = Instant::now();
+pub(crate) fn sample(call: &mut Call, calls: usize, clock: Clock) -> sconce::Result<f64> {
+    let origin = Instant::now();
+    let start = clock.now(origin);
     for _ in 0..calls {
         call()?;
     }
-    Ok(start.elapsed().as_secs_f64() / calls as f64)
+    Ok((clock.now(origin) - start) / calls as f64)
 }
 
 /// How many calls make a sample, after a warm-up.
 pub(crate) fn calls_for(call: &mut Call) -> sconce::Result<usize> {
     let mut calls = 1;
     loop {
-        let taken = sample(call, calls)? * calls as f64;
+        let taken = sample(call, calls, Clock::Wall)? * calls as f64;
         if taken >= SAMPLE.as_secs_f64() {
             return Ok(calls);
         }

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use crate::measure::Clock;
+
 /// The running script; killed on drop.
 pub(crate) struct Twin {
     child: Child,
@@ -32,8 +34,9 @@ impl Twin {
     }
 
     /// Seconds per call of a line, over so many calls.
-    pub(crate) fn sample(&mut self, line: &str, calls: usize) -> Result<f64, Box<dyn Error>> {
-        writeln!(self.input, "{calls} {line}")?;
+    pub(crate) fn sample(&mut self, line: &str, calls: usize, clock: Clock) -> Result<f64, Box<dyn Error>> {
+        let clock = if clock == Clock::Thread { "thread" } else { "wall" };
+        writeln!(self.input, "{calls} {clock} {line}")?;
         self.input.flush()?;
         Ok(self.read()?.parse()?)
     }
@@ -41,7 +44,7 @@ impl Twin {
     /// How many calls make a sample.
     pub(crate) fn calls_for(&mut self, line: &str) -> Result<usize, Box<dyn Error>> {
         let mut calls = 1;
-        while self.sample(line, calls)? * (calls as f64) < 2e-3 {
+        while self.sample(line, calls, Clock::Wall)? * (calls as f64) < 2e-3 {
             calls *= 2;
         }
         Ok(calls)

@@ -49,6 +49,6 @@ pub(super) fn lines() -> Vec<Line> {
         Line::new("clone and drop a handle", clone, Peer::None, at_most(15.0)),
     ]
     .into_iter()
-    .map(|line| Line { small: true, ..line })
+    .map(|line| Line { one_thread: true, ..line })
     .collect()
 }

@@ -3,7 +3,7 @@
 
 mod common;
 use common::{CASES, ELEMS, Lcg, View, indices, random_shape};
-use sconce_kernels::{Compute, Dst, Elem, Scalar, Src, copy, fill, map, set_threads};
+use sconce_kernels::{Compute, Dst, Elem, Scalar, Src, copy, fill, map, map_flat, set_threads};
 
 fn untouched_outside(before: &View, after: &View, shape: &[usize]) {
     let written: std::collections::HashSet<usize> = indices(shape).iter().map(|i| before.flat(i)).collect();
@@ -82,6 +82,24 @@ fn in_place_is_the_same() {
             assert_eq!(c.get(&i), c.rounded(before.get(&i) * 2.0 + b.get(&i)));
         }
         untouched_outside(&before, &c, &shape);
+    }
+}
+
+#[test]
+fn flat_operands() {
+    let n = if cfg!(miri) { 300 } else { 1000 };
+    for n in [0, 1, 4, 255, 256, 257, n] {
+        let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
+        let (b, start) = ([0.5f32], vec![2.0f32; n]);
+        let mut c = start.clone();
+        let out = c.as_mut_ptr();
+        unsafe { map_flat(n, out, [a.as_ptr(), b.as_ptr()], [false, true], |[x, y]| x * y) };
+        assert!(c.iter().zip(&a).all(|(&got, &x)| got == x * 0.5));
+        let mut c = start;
+        let out = c.as_mut_ptr();
+        let ins = [out.cast_const(), a.as_ptr(), b.as_ptr()];
+        unsafe { map_flat(n, out, ins, [false, false, true], |[x, y, z]| x + y * z) };
+        assert!(c.iter().zip(&a).all(|(&got, &x)| got == 2.0 + x * 0.5));
     }
 }
 

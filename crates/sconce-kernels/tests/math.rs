@@ -1,4 +1,7 @@
 //! Elementary functions against double precision, in units in the last place.
+//!
+//! Not under Miri: there is nothing unsafe in them, and Miri's own functions, the reference, are off by design.
+#![cfg(not(miri))]
 
 use sconce_kernels::Float;
 
@@ -36,10 +39,9 @@ fn single_precision() {
         ("erfc", Float::erfc, libm::erfc, 0.6),
         ("rsqrt", Float::rsqrt, |x| 1.0 / x.sqrt(), 1.5),
     ];
-    let step = if cfg!(miri) { 40_000_003 } else { 4001 };
     for (name, f, reference, most) in table {
         let mut worst = (0.0, 0.0);
-        for bits in (0..=u32::MAX).step_by(step) {
+        for bits in (0..=u32::MAX).step_by(4001) {
             let x = f32::from_bits(bits);
             // Reciprocals of subnormal results lose digits by definition.
             if name == "sigmoid" && x < -87.0 {
@@ -65,7 +67,7 @@ fn double_precision() {
         ("tanh", Float::tanh, f64::tanh, 3.5),
         ("sigmoid", Float::sigmoid, |x| 1.0 / (1.0 + (-x).exp()), 3.0),
     ];
-    let step = if cfg!(miri) { 1 << 55 | 12345 } else { (1u64 << 45) | 987_654_321 };
+    let step = (1u64 << 45) | 987_654_321;
     for (name, f, reference, most) in table {
         let mut bits = 0u64;
         loop {

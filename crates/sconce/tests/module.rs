@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sconce::nn::{
-    BatchNorm2d, Buffer, Conv2d, Dropout, Linear, MaxPool2d, Mode, ModuleDict, Param, ReLU, Sequential,
-    StateDict, Strictness,
+    BatchNorm1d, BatchNorm2d, Buffer, Conv2d, Dropout, Linear, MaxPool2d, Mode, ModuleDict, Param, ReLU,
+    Sequential, StateDict, Strictness,
 };
 use sconce::prelude::*;
 use sconce::{ErrorKind, Result};

@@ -369,7 +369,7 @@ fn a_window_far_larger_than_its_input_costs_no_more_than_the_input() {
     ] {
         let plane =
             Conv2dOptions { stride: [stride; 2], padding: [padding; 2], dilation: [dilation; 2], groups: 1 };
-        let options = Conv1dOptions { stride, padding, dilation, groups: 1 };
+        let options = Conv1dOptions { stride: [stride], padding: [padding], dilation: [dilation], groups: 1 };
         assert!(conv2d(&x, &weight, None, plane).is_err(), "conv2d {plane:?}");
         assert!(conv1d(&line, &taps, None, options).is_err(), "conv1d {options:?}");
         assert!(
@@ -401,6 +401,6 @@ fn a_window_far_larger_than_its_input_costs_no_more_than_the_input() {
         }
     }
     // Only one element of the input is seen.
-    let options = Conv1dOptions { stride: usize::MAX, ..Default::default() };
+    let options = Conv1dOptions { stride: [usize::MAX], ..Default::default() };
     assert_eq!(conv1d(&line, &taps, None, options).unwrap().to_vec::<f32>().unwrap(), [6.0]);
 }

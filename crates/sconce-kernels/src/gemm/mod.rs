@@ -10,6 +10,7 @@
 
 mod batch;
 pub(crate) mod kernel;
+mod shared;
 mod vector;
 
 pub use batch::{Operand, Output, batched};
@@ -19,6 +20,7 @@ pub use vector::dot;
 use crate::par::{self, Shared};
 use std::alloc::Layout;
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 /// Depth of a packed block; fixes the order of summation.
 const KC: usize = 256;
@@ -171,6 +173,9 @@ pub(crate) unsafe fn product<T: Real>(p: Product<T>, parallel: bool) {
         if tasks <= 1 || par::threads() == 1 {
             return if dots { kernel::dots(p) } else { blocked(p) };
         }
+        if !dots && shared::pays(&p) {
+            return shared::run(p);
+        }
         let kernel = T::kernel();
         let (rows, cols) = grid(p.m, p.n, tasks.min(if work < 16 * GRAIN { par::threads() } else { tasks }));
         let cut = |len: usize, unit: usize, parts: usize, i: usize| {
@@ -288,6 +293,10 @@ pub(crate) struct Scratch {
 const LINE: usize = 64;
 
 impl Scratch {
+    const fn new() -> Self {
+        Self { ptr: std::ptr::null_mut(), bytes: 0 }
+    }
+
     /// Room for `len` values, not initialised.
     pub(crate) fn get<T: Real>(&mut self, len: usize) -> *mut T {
         let bytes = len * size_of::<T>();
@@ -324,11 +333,15 @@ impl Drop for Scratch {
 /// Runs `work` with this thread's packing memory, or with fresh memory if that is in use further up the stack.
 pub(crate) fn scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     thread_local! {
-        static BUFFER: RefCell<Scratch> = const { RefCell::new(Scratch { ptr: std::ptr::null_mut(), bytes: 0 }) };
+        static BUFFER: RefCell<Scratch> = const { RefCell::new(Scratch::new()) };
     }
-    BUFFER.with(|buffer| match buffer.try_borrow_mut() {
+    with_scratch(&BUFFER, work)
+}
+
+fn with_scratch<R>(key: &'static LocalKey<RefCell<Scratch>>, work: impl FnOnce(&mut Scratch) -> R) -> R {
+    key.with(|buffer| match buffer.try_borrow_mut() {
         Ok(mut buffer) => work(&mut buffer),
-        Err(_) => work(&mut Scratch { ptr: std::ptr::null_mut(), bytes: 0 }),
+        Err(_) => work(&mut Scratch::new()),
     })
 }
 

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
 use crate::tensor::hooks::Hooks;
-use crate::tensor::node::{Edge, Edges, Meta, Node, NodeRef};
+use crate::tensor::node::{EDGES, Edge, Edges, Meta, Node, NodeRef};
 use crate::tensor::{Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -290,11 +290,14 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
 /// Where the gradients of inputs go.
 #[inline]
 pub(super) fn edges(inputs: &[&Tensor]) -> Edges {
-    let mut edges = Edges::new();
-    for t in inputs {
-        edges.push(history::edge(t));
+    let mut first = [const { Edge::None }; EDGES];
+    if inputs.len() > EDGES {
+        return inputs.iter().map(|t| history::edge(t)).collect();
     }
-    edges
+    for (edge, t) in first.iter_mut().zip(inputs) {
+        *edge = history::edge(t);
+    }
+    Edges::from_buf_and_len(first, inputs.len())
 }
 
 /// An operation's output as a tensor of its own: not a view, and on memory that nobody else holds.
@@ -345,11 +348,15 @@ impl<O: Op> OpNode<O> {
     /// Saves what the operation asks for. `inputs` are what it computed from, `edges` where their gradients go.
     #[inline(always)]
     pub(crate) fn new(op: O, edges: Edges, inputs: &[&Tensor], out: &Tensor) -> Self {
-        let mut needs: SmallVec<[bool; 8]> = SmallVec::new();
-        for edge in &edges {
-            needs.push(!matches!(edge, Edge::None));
-        }
-        let saves = op.saves(&needs);
+        let saves = if edges.len() <= EDGES {
+            let mut needs = [false; EDGES];
+            for (need, edge) in needs.iter_mut().zip(&edges) {
+                *need = edge.leads_on();
+            }
+            op.saves(&needs[..edges.len()])
+        } else {
+            op.saves(&edges.iter().map(Edge::leads_on).collect::<Vec<_>>())
+        };
         let mut kept = Kept { inputs: SmallVec::new(), output: None };
         if saves.inputs() {
             for (i, (t, edge)) in inputs.iter().zip(&edges).enumerate() {

@@ -84,6 +84,7 @@ impl DType {
     /// ```
     /// assert_eq!(sconce::DType::BF16.size(), 2);
     /// ```
+    #[inline]
     pub const fn size(self) -> usize {
         use DType::*;
         match self {
@@ -139,6 +140,7 @@ impl DType {
     }
 
     /// The kind of number.
+    #[inline]
     pub const fn category(self) -> Category {
         use DType::*;
         match self {
@@ -150,11 +152,13 @@ impl DType {
     }
 
     /// Whether it is a real floating point type: only such tensors can require a gradient.
+    #[inline]
     pub const fn is_floating_point(self) -> bool {
         matches!(self.category(), Category::Float)
     }
 
     /// The kernels' name for it; `None` for dtypes that are only stored.
+    #[inline]
     pub(crate) const fn elem(self) -> Option<Elem> {
         use DType::*;
         Some(match self {

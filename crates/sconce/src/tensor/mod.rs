@@ -260,11 +260,13 @@ impl Tensor {
     /// assert!(!x.is(&x.view([2])?));
     /// # Ok::<(), sconce::Error>(())
     /// ```
+    #[inline]
     pub fn is(&self, other: &Self) -> bool {
         self.0.is(&other.0)
     }
 
     /// Whether both tensors look at the same memory (at any part of it).
+    #[inline]
     pub fn shares_storage(&self, other: &Self) -> bool {
         self.0.storage.is(&other.0.storage)
     }
@@ -272,6 +274,7 @@ impl Tensor {
     /// How often the memory was changed in place, through this tensor or any other on the same memory.
     ///
     /// PyTorch's `_version`.
+    #[inline]
     pub fn version(&self) -> u32 {
         self.0.storage.version()
     }

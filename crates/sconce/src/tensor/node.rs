@@ -2,18 +2,29 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::storage::CountedNode;
 use super::{DType, Dims, Extra, Tensor};
 use crate::Result;
 
 /// One gradient per input, `None` where none is wanted or exists.
 pub type Grads = SmallVec<[Option<Tensor>; 3]>;
 
+impl Edge {
+    /// Whether a gradient goes anywhere.
+    #[inline]
+    pub(crate) fn leads_on(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+}
+
+/// Inputs that most operations have, at most.
+pub(crate) const EDGES: usize = 3;
+
 /// Where the gradients of a node's inputs go.
-pub(crate) type Edges = SmallVec<[Edge; 3]>;
+pub(crate) type Edges = SmallVec<[Edge; EDGES]>;
 
 /// Shape and dtype of an output of a node: what its gradient must look like.
 #[derive(Clone, Debug)]
@@ -56,16 +67,16 @@ pub(crate) trait Node: Send + Sync {
 
 /// A shared node. Dropping the last handle to a long chain does not recurse: nodes queue up and go one by one.
 #[derive(Clone)]
-pub(crate) struct NodeRef(Option<Arc<dyn Node>>);
+pub(crate) struct NodeRef(Option<CountedNode>);
 
 impl NodeRef {
     #[inline]
     pub(crate) fn new(node: impl Node + 'static) -> Self {
-        Self(Some(Arc::new(node)))
+        Self(Some(CountedNode::new(node)))
     }
 
     pub(crate) fn id(&self) -> usize {
-        self.0.as_ref().map_or(0, |node| Arc::as_ptr(node).cast::<()>() as usize)
+        self.0.as_ref().map_or(0, CountedNode::id)
     }
 }
 
@@ -81,7 +92,7 @@ impl std::ops::Deref for NodeRef {
 #[derive(Default)]
 pub(crate) struct Garbage {
     /// A node, and with it the tensors that it saved and the nodes before it.
-    pub(crate) _node: Option<Arc<dyn Node>>,
+    pub(crate) _node: Option<CountedNode>,
     /// The gradient of a tensor, which may have one as well.
     pub(crate) _grad: Option<Tensor>,
     /// The hooks of a tensor, which may hold others.
@@ -105,7 +116,8 @@ struct Close;
 impl Drop for Close {
     fn drop(&mut self) {
         DROPPING.set(false);
-        let left = QUEUE.with_borrow_mut(|queue| std::mem::take(&mut **queue));
+        let left =
+            QUEUE.with_borrow_mut(|queue| (queue.capacity() > 0).then(|| std::mem::take(&mut **queue)));
         drop(left);
     }
 }
@@ -129,7 +141,7 @@ impl Garbage {
 impl Drop for NodeRef {
     fn drop(&mut self) {
         let Some(node) = self.0.take() else { return };
-        if Arc::strong_count(&node) == 1 {
+        if node.is_unique() {
             Garbage { _node: Some(node), ..Garbage::default() }.discard();
         }
     }

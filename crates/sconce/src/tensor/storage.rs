@@ -1,4 +1,5 @@
-//! Shared memory: one allocation, its lock and its version.
+//! Shared memory: one allocation, its lock and its version; and the counted handles that tensors, storages and recorded
+//! operations are held by.
 //!
 //! # Locking and aliasing
 //!
@@ -29,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::free::FreeList;
 use super::memory;
+use super::node::Node;
 use crate::{Error, ErrorKind, Result};
 
 /// Bytes kept beside the lock instead of in an allocation of their own.
@@ -50,9 +52,29 @@ pub(crate) trait Pooled: Send + Sync + Sized + 'static {
 }
 
 /// A value and how many handles to it there are.
-pub(crate) struct Counter<T> {
+pub(crate) struct Counter<T: ?Sized> {
     handles: AtomicUsize,
     value: T,
+}
+
+/// Counts a new handle.
+#[inline]
+fn one_more(handles: &AtomicUsize) {
+    let before = handles.fetch_add(1, Ordering::Relaxed);
+    // As `Arc` does: so many handles exist only if they are leaked in a loop.
+    if before > isize::MAX as usize {
+        std::process::abort();
+    }
+}
+
+/// Counts a handle that is dropped; whether it was the last one.
+///
+/// Gets the count alone, not the counter: if it was not the last one, another thread may free that before this returns,
+/// which a borrow of the value would forbid.
+#[inline]
+fn is_last(handles: &AtomicUsize) -> bool {
+    // Only a handle can be cloned: if the caller's is the only one, nobody else can be counting.
+    handles.load(Ordering::Acquire) == 1 || handles.fetch_sub(1, Ordering::AcqRel) == 1
 }
 
 // SAFETY: the value is `Send` and `Sync`, and its handles are counted atomically.
@@ -64,13 +86,13 @@ impl<T: Pooled> Counted<T> {
     #[inline(always)]
     pub(crate) fn new(value: T) -> Self {
         let room = T::free_list().try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
-        let cell = Box::write(room, Counter { handles: AtomicUsize::new(1), value });
-        Self(NonNull::from(Box::leak(cell)))
+        let counter = Box::write(room, Counter { handles: AtomicUsize::new(1), value });
+        Self(NonNull::from(Box::leak(counter)))
     }
 
     #[inline]
-    fn cell(&self) -> &Counter<T> {
-        // SAFETY: the cell lives as long as a handle to it, and is borrowed exclusively only by `get_mut`, which borrows
+    fn counter(&self) -> &Counter<T> {
+        // SAFETY: the counter lives as long as a handle to it, and is borrowed exclusively only by `get_mut`, which borrows
         // the only handle so.
         unsafe { self.0.as_ref() }
     }
@@ -90,7 +112,7 @@ impl<T: Pooled> Counted<T> {
     /// Whether this handle is the only one.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        self.cell().handles.load(Ordering::Acquire) == 1
+        self.counter().handles.load(Ordering::Acquire) == 1
     }
 
     /// The value, if this handle is the only one.
@@ -106,18 +128,14 @@ impl<T: Pooled> Deref for Counted<T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        &self.cell().value
+        &self.counter().value
     }
 }
 
 impl<T: Pooled> Clone for Counted<T> {
     #[inline]
     fn clone(&self) -> Self {
-        let before = self.cell().handles.fetch_add(1, Ordering::Relaxed);
-        // As `Arc` does: so many handles exist only if they are leaked in a loop.
-        if before > isize::MAX as usize {
-            std::process::abort();
-        }
+        one_more(&self.counter().handles);
         Self(self.0)
     }
 }
@@ -125,9 +143,7 @@ impl<T: Pooled> Clone for Counted<T> {
 impl<T: Pooled> Drop for Counted<T> {
     #[inline]
     fn drop(&mut self) {
-        let handles = &self.cell().handles;
-        // Only a handle can be cloned: if this is the only one, nobody else can be counting.
-        if handles.load(Ordering::Acquire) == 1 || handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if is_last(&self.counter().handles) {
             // SAFETY: this was the last handle, and what others did with the value happened before they let go of it.
             unsafe { free(self.0) }
         }
@@ -138,16 +154,125 @@ impl<T: Pooled> Drop for Counted<T> {
 ///
 /// # Safety
 ///
-/// - The cell was made by [`Counted::new`] and has not been freed.
+/// - The counter was made by [`Counted::new`] and has not been freed.
 /// - Nobody has a handle or a reference to it.
-unsafe fn free<T: Pooled>(cell: NonNull<Counter<T>>) {
-    // SAFETY: the caller's contract; the cell was leaked from a box, whose room is of the same layout.
+unsafe fn free<T: Pooled>(counter: NonNull<Counter<T>>) {
+    // SAFETY: the caller's contract; the counter was leaked from a box, whose room is of the same layout.
     let room = unsafe {
-        cell.drop_in_place();
-        Box::from_raw(cell.as_ptr().cast::<MaybeUninit<Counter<T>>>())
+        counter.drop_in_place();
+        Box::from_raw(counter.as_ptr().cast::<MaybeUninit<Counter<T>>>())
     };
     // At the end of a thread its list may be gone, and the room is freed.
     let _ = T::free_list().try_with(|list| list.give(room));
+}
+
+/// A counted handle to a recorded operation, of a type that only its maker knows; otherwise like [`Counted`].
+pub(crate) struct CountedNode(NonNull<Counter<dyn Node>>);
+
+// SAFETY: nodes are `Send` and `Sync`, and their handles are counted atomically.
+unsafe impl Send for CountedNode {}
+// SAFETY: as above.
+unsafe impl Sync for CountedNode {}
+
+/// Room for a node of nearly any operation.
+#[repr(align(16))]
+struct Room(#[expect(dead_code, reason = "nothing but room")] [MaybeUninit<u8>; 320]);
+
+impl Room {
+    /// Whether a node of this layout lives in such room.
+    fn holds(layout: Memory) -> bool {
+        layout.size() <= size_of::<Self>() && layout.align() <= align_of::<Self>()
+    }
+}
+
+thread_local! {
+    static ROOMS: FreeList<Room> = const { FreeList::new() };
+}
+
+impl CountedNode {
+    #[inline]
+    pub(crate) fn new<N: Node + 'static>(node: N) -> Self {
+        let counter = Counter { handles: AtomicUsize::new(1), value: node };
+        if !Room::holds(Memory::new::<Counter<N>>()) {
+            let counter: Box<Counter<dyn Node>> = Box::new(counter);
+            return Self(NonNull::from(Box::leak(counter)));
+        }
+        let room = ROOMS.try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
+        let place = NonNull::from(Box::leak(room)).cast::<Counter<N>>();
+        // SAFETY: the room is large and aligned enough, and nobody else has it.
+        unsafe { place.write(counter) };
+        Self(place)
+    }
+
+    #[inline]
+    fn counter(&self) -> &Counter<dyn Node> {
+        // SAFETY: the counter lives as long as a handle to it, and is never borrowed exclusively before.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Whether this handle is the only one.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.counter().handles.load(Ordering::Acquire) == 1
+    }
+
+    /// An address that identifies the node while it lives.
+    #[inline]
+    pub(crate) fn id(&self) -> usize {
+        self.0.as_ptr().cast::<()>() as usize
+    }
+}
+
+impl Deref for CountedNode {
+    type Target = dyn Node;
+
+    #[inline]
+    fn deref(&self) -> &Self::Target {
+        &self.counter().value
+    }
+}
+
+impl Clone for CountedNode {
+    #[inline]
+    fn clone(&self) -> Self {
+        one_more(&self.counter().handles);
+        Self(self.0)
+    }
+}
+
+impl Drop for CountedNode {
+    #[inline]
+    fn drop(&mut self) {
+        if is_last(&self.counter().handles) {
+            // SAFETY: this was the last handle, and what others did with the node happened before they let go of it.
+            unsafe { free_node(self.0) }
+        }
+    }
+}
+
+/// Drops a node and keeps the room that it took, or frees it.
+///
+/// # Safety
+///
+/// - The node was made by [`CountedNode::new`] and has not been freed.
+/// - Nobody has a handle or a reference to it.
+unsafe fn free_node(node: NonNull<Counter<dyn Node>>) {
+    // SAFETY: the caller's contract.
+    let layout = unsafe {
+        let layout = Memory::for_value(node.as_ref());
+        node.drop_in_place();
+        layout
+    };
+    let place = node.cast::<MaybeUninit<Room>>();
+    if Room::holds(layout) {
+        // SAFETY: `new` put every node of such a layout into a leaked box of this type.
+        let room = unsafe { Box::from_raw(place.as_ptr()) };
+        // As in `free`.
+        let _ = ROOMS.try_with(|rooms| rooms.give(room));
+    } else {
+        // SAFETY: `new` boxed any other node, which allocates its layout; its size is not 0.
+        unsafe { dealloc(place.as_ptr().cast(), layout) };
+    }
 }
 
 /// A handle to shared memory; clones share it.

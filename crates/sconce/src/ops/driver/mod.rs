@@ -121,6 +121,7 @@ impl Fresh {
 }
 
 /// The address of a tensor's first element. Reading it needs a lock.
+#[inline]
 pub(crate) fn address(t: &Tensor) -> *mut u8 {
     // In bounds: a layout stays within its storage; for an empty tensor the address is never used.
     t.storage().ptr().wrapping_add(t.storage_offset() * t.dtype().size())
