@@ -30,9 +30,14 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("axes", "the dimensions of a reduction"),
     ("compare", "results are bool and carry no gradient"),
     ("create", "new tensors"),
+    ("forms", "in-place forms of operations that have samples"),
+    ("integer_windows", "windows over integers, for convolutions and pooling"),
+    ("names", "PyTorch's words for settings"),
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
+    ("unique", "results have no gradient"),
+    ("view_in_place", "handles that become views that have samples of their own"),
 ];
 
 const LONGEST: usize = 600;
