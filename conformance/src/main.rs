@@ -18,6 +18,7 @@ mod optimizers;
 mod outcome;
 mod program;
 mod registry;
+mod reparametrised;
 mod report;
 mod runner;
 mod schedulers;

@@ -13,6 +13,7 @@ use crate::compare::compare;
 use crate::lbfgs;
 use crate::optimizers::{Stepper, create, same_setting, to_state};
 use crate::outcome::{At, Stop, unsupported, wrong};
+use crate::reparametrised;
 use crate::runner::Context;
 use crate::schedulers;
 use crate::tensors::{Inputs, Val, is_stored_only, to_array};
@@ -28,6 +29,8 @@ pub(crate) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
         "clip_grad_norm" => clip_norm(case, &inputs),
         "clip_grad_value" => clip_value(case, &inputs),
         "parameters_to_vector" => vector(case, &inputs),
+        "prune" => reparametrised::pruning(case, &inputs),
+        "parametrization" => reparametrised::parametrization(case, &inputs),
         "lbfgs" => lbfgs::run(context, case),
         "averaged_model" => averages::run(context, case),
         kind => unsupported(format!("no {kind}")),

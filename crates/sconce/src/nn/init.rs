@@ -5,6 +5,7 @@
 
 mod matrix;
 
+pub(super) use matrix::orthonormal_columns;
 pub use matrix::{orthogonal_, sparse_};
 
 use crate::tensor::{DType, Tensor};

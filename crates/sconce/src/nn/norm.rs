@@ -1,5 +1,6 @@
 //! Batch normalisation.
 
+use super::form::realised;
 use super::init;
 use super::layer::Layer;
 use super::leaf::{Buffer, Mode, Param, leaves};
@@ -160,11 +161,12 @@ macro_rules! batch_norm {
                     (Some(mean), Some(var)) => Some(RunningStats { mean, var }),
                     _ => None,
                 };
+                let this = realised(self, [self.weight.as_ref(), self.bias.as_ref()])?;
                 let y = functional::batch_norm(
                     x,
                     running,
-                    self.weight.as_deref(),
-                    self.bias.as_deref(),
+                    this.weight.as_deref(),
+                    this.bias.as_deref(),
                     self.mode.is_train() || running.is_none(),
                     momentum,
                     self.eps,

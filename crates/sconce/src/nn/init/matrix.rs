@@ -54,6 +54,13 @@ fn too_few(tensor: &Tensor) -> Error {
     Error::shape(format!("orthogonal_: needs at least 2 dimensions, found {:?}", tensor.shape()))
 }
 
+/// The orthonormal matrix whose columns span what those of a tall matrix do.
+pub(in crate::nn) fn orthonormal_columns(matrix: &Tensor) -> Result<Tensor> {
+    let mut vectors = values(&matrix.t()?.contiguous()?)?;
+    orthonormalise(&mut vectors, matrix.shape()[0]);
+    Tensor::from_vec(vectors, [matrix.shape()[1], matrix.shape()[0]])?.t()?.contiguous()?.to(matrix.dtype())
+}
+
 /// Makes vectors of a length orthonormal, each in the span of those up to it and on the same side: the Q of a QR
 /// decomposition whose R has a positive diagonal. A second pass removes what rounding leaves of the first.
 fn orthonormalise(vectors: &mut [f64], length: usize) {
