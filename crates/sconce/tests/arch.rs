@@ -35,6 +35,7 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
+    ("unique", "results carry no gradient"),
 ];
 
 const LONGEST: usize = 600;
