@@ -341,7 +341,9 @@ impl Tensor {
             (Operand::Tensor(m), Operand::Tensor(s)) => {
                 (crate::tensor::layout::broadcast("normal", m.shape(), s.shape())?, m.dtype())
             }
-            (Operand::Tensor(t), _) | (_, Operand::Tensor(t)) => (crate::Dims::from_slice(t.shape()), t.dtype()),
+            (Operand::Tensor(t), _) | (_, Operand::Tensor(t)) => {
+                (crate::Dims::from_slice(t.shape()), t.dtype())
+            }
             _ => return Err(Error::argument("normal: needs a tensor of means or deviations")),
         };
         match &std {
@@ -378,7 +380,9 @@ impl Tensor {
             &[categories] => (Vec::new(), categories),
             &[rows, categories] => (vec![rows], categories),
             other => {
-                return Err(Error::shape(format!("multinomial: expected 1 or 2 dimensions, found {other:?}")));
+                return Err(Error::shape(format!(
+                    "multinomial: expected 1 or 2 dimensions, found {other:?}"
+                )));
             }
         };
         if num_samples == 0 || (!replacement && num_samples > categories) {

@@ -94,9 +94,7 @@ pub fn sparse_(tensor: &Tensor, sparsity: f64, std: f64) -> Result<()> {
         return Err(Error::shape(format!("sparse_: expected 2 dimensions, found {:?}", tensor.shape())));
     };
     if !(0.0..=1.0).contains(&sparsity) {
-        return Err(Error::argument(format!(
-            "sparse_: the sparsity must lie in [0, 1], found {sparsity}"
-        )));
+        return Err(Error::argument(format!("sparse_: the sparsity must lie in [0, 1], found {sparsity}")));
     }
     let zeros = (sparsity * rows as f64).ceil() as usize;
     normal_(tensor, 0.0, std)?;
