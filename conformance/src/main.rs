@@ -6,11 +6,13 @@
 //! arguments or the directory cannot be read.
 
 mod args;
+mod averages;
 mod case;
 mod compare;
 mod expression;
 mod footprint;
 mod layers;
+mod lbfgs;
 mod ops;
 mod optimizers;
 mod outcome;

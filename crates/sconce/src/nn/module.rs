@@ -81,6 +81,8 @@ pub enum LeafMut<'a> {
     Buffer(&'a mut Buffer),
     /// Whether the module trains or evaluates.
     Mode(&'a mut Mode),
+    /// How much of a batch goes into the running statistics of a batch normalisation; `None` for the mean of all.
+    Momentum(&'a mut Option<f64>),
 }
 
 /// Lets generic code over `M: Module + ?Sized` make a `&dyn Module`; implemented for every module.

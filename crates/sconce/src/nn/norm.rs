@@ -2,7 +2,8 @@
 
 use super::init;
 use super::layer::Layer;
-use super::leaf::{Buffer, Mode, Param};
+use super::leaf::{Buffer, Mode, Param, leaves};
+use super::module::{Leaf, LeafMut};
 use super::place::named;
 use crate::functional::{self, RunningStats};
 use crate::tensor::{DType, Tensor};
@@ -36,6 +37,14 @@ impl Default for BatchNormConfig {
             dtype: DType::F32,
         }
     }
+}
+
+/// The momentum of a layer, which averaging over batches sets aside for a while.
+#[derive(Clone, Copy, Debug)]
+struct Momentum(Option<f64>);
+
+leaves! {
+    Momentum, "Momentum", self => Leaf::Setting(&self.0), Some(LeafMut::Momentum(&mut self.0));
 }
 
 /// What all layers hold, in PyTorch's order.
@@ -99,7 +108,7 @@ macro_rules! batch_norm {
             pub mode: Mode,
             num_features: usize,
             eps: f64,
-            momentum: Option<f64>,
+            momentum: Momentum,
         }
 
         impl $type {
@@ -129,7 +138,7 @@ macro_rules! batch_norm {
                     mode: Mode::Train,
                     num_features,
                     eps: config.eps,
-                    momentum: config.momentum,
+                    momentum: Momentum(config.momentum),
                 })
             }
 
@@ -142,7 +151,7 @@ macro_rules! batch_norm {
                     )));
                 }
                 let tracked = if self.mode.is_train() { self.num_batches_tracked.as_ref() } else { None };
-                let momentum = match (self.momentum, tracked) {
+                let momentum = match (self.momentum.0, tracked) {
                     (Some(momentum), _) => momentum,
                     (None, Some(batches)) => 1.0 / (batches.item_i64()? + 1) as f64,
                     (None, None) => 0.0,
