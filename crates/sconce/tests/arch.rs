@@ -160,8 +160,10 @@ fn unsafe_code_is_where_it_is_reviewed() {
         {
             continue;
         }
-        let words = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
-        assert!(!words.clone().any(|w| w == "unsafe"), "{krate}/src/{}", source.path);
+        // What a page says about its style is no code.
+        let code = source.code.replace("'unsafe-inline'", "");
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        assert!(!words.any(|w| w == "unsafe"), "{krate}/src/{}", source.path);
         assert!(!source.code.contains("allow(unsafe_code)"), "{krate}/src/{}", source.path);
     }
 }
