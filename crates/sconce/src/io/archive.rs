@@ -1,8 +1,8 @@
 //! What a file holds: named lazy tensors, metadata and, for PyTorch's files, a nested structure.
 
+use std::collections::HashMap;
 mod read;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io::Write;
 use std::path::Path;
@@ -17,6 +17,9 @@ use super::metadata::MetaValue;
 use super::source::ReadAt;
 use super::tree::{Tree, Value};
 use crate::error::{Context, Error, Result};
+
+/// Bytes that a strided tensor is gathered through at once.
+const GATHER_BYTES: usize = 1 << 20;
 
 /// Named tensors in order, whose bytes are read only when asked for; metadata; and a nested structure.
 ///
@@ -321,35 +324,6 @@ impl Archive {
         self.entries.iter().filter(move |other| other.storage == entry.storage && other.name != entry.name)
     }
 
-    /// The file that holds a tensor's bytes, and where in it they begin: where to write to change the values in place.
-    ///
-    /// The [`Entry::bytes`] there are in row-major order, in the file's byte order (see
-    /// [`is_big_endian`](Self::is_big_endian)). `None` if the tensor is a strided or a marked view, or if its bytes
-    /// are in memory, compressed, converted or covered by a checksum.
-    ///
-    /// ```
-    /// use sconce::{DType, io::{Archive, Entry}};
-    ///
-    /// let mut archive = Archive::new();
-    /// archive.push_bytes(Entry::new("x", DType::I8, [3]), vec![7, 8, 9])?;
-    /// let path = std::env::temp_dir().join(format!("sconce-doc-position-{}.gguf", std::process::id()));
-    /// archive.save(&path, "gguf")?;
-    /// let read = sconce::io::open(&path)?;
-    /// let (file, at) = read.position(read.get("x").unwrap()).unwrap();
-    /// assert_eq!(std::fs::read(file)?[at as usize..][..3], [7, 8, 9]);
-    /// # std::fs::remove_file(path)?;
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn position(&self, entry: &Entry) -> Option<(&Path, u64)> {
-        let storage = self.storages.get(entry.storage)?;
-        entry.check(storage.size()).ok()?;
-        if !entry.is_contiguous() || entry.is_lazy() || entry.numel() == 0 {
-            return None;
-        }
-        let (start, _) = Self::span(entry);
-        storage.position().map(|(path, at)| (path, at + start))
-    }
-
     /// Writes the archive to a file in the format of that name (see [`FORMATS`](super::FORMATS)).
     ///
     /// The file appears whole or not at all: the bytes go to a temporary file in the same folder, which is synced and
@@ -371,13 +345,6 @@ impl Archive {
     /// Fails as [`save`](Self::save) does; what was written until then is useless.
     pub fn write_to(&self, out: &mut dyn Write, format: &str) -> Result<()> {
         format::by_name(format)?.write(self, out)
-    }
-
-    pub(super) fn place(&self, entry: &Entry) -> String {
-        match self.name.as_str() {
-            "" => display_name(&entry.name),
-            file => format!("{file}: {}", display_name(&entry.name)),
-        }
     }
 
     /// Whether the storages hold big-endian numbers; what is read is little-endian in any case.

@@ -122,7 +122,7 @@ impl MultiheadAttention {
     ///
     /// If a number is 0, the heads do not divide the features, or dropout is no probability.
     pub fn with(embed_dim: usize, num_heads: usize, config: MultiheadAttentionConfig) -> Result<Self> {
-        if embed_dim == 0 || num_heads == 0 || embed_dim % num_heads != 0 {
+        if embed_dim == 0 || num_heads == 0 || !embed_dim.is_multiple_of(num_heads) {
             return Err(Error::argument(format!(
                 "MultiheadAttention: {num_heads} heads do not divide {embed_dim} features"
             )));

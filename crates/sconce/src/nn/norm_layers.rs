@@ -210,7 +210,7 @@ impl GroupNorm {
     ///
     /// If the groups do not divide the channels, or the dtype is not floating point.
     pub fn with(num_groups: usize, num_channels: usize, config: NormConfig) -> Result<Self> {
-        if num_groups == 0 || num_channels % num_groups != 0 {
+        if num_groups == 0 || !num_channels.is_multiple_of(num_groups) {
             return Err(Error::argument(format!(
                 "GroupNorm: {num_groups} groups do not divide {num_channels} channels"
             )));

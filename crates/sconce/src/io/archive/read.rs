@@ -1,16 +1,14 @@
-//! A tensor's bytes: whole, in parts, or piece by piece.
+//! The bytes of an archive's tensors: whole, in parts and in chunks.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::Archive;
+use super::{Archive, GATHER_BYTES, display_name};
 use crate::error::{Context, Error, Result};
 use crate::io::entry::Entry;
 use crate::io::gather::{Rows, copy_row, flip_signs, swap_bytes};
 use crate::io::limits::MAX_EXPANDED_BYTES;
 use crate::io::source::{ReadAt, range, zeroed};
-
-/// Bytes that a strided tensor is gathered through at once.
-const GATHER_BYTES: usize = 1 << 20;
 
 impl Archive {
     /// A tensor's bytes in row-major order, little-endian.
@@ -47,21 +45,33 @@ impl Archive {
         result.context(|| self.place(entry))
     }
 
-    /// Fills `out` with a part of a contiguous tensor's bytes, from byte `start` on; parts are whole elements.
-    pub(crate) fn read_part(&self, entry: &Entry, start: u64, out: &mut [u8]) -> Result<()> {
-        let result = self.readable(entry).and_then(|storage| {
-            range(start, out.len() as u64, entry.bytes())?;
-            if !entry.is_contiguous() {
-                return Err(Error::argument("a part of a tensor that is not contiguous"));
-            }
-            if out.is_empty() {
-                return Ok(());
-            }
-            storage.read_at(Self::span(entry).0 + start, out)?;
-            self.finish(entry, out);
-            Ok(())
-        });
-        result.context(|| self.place(entry))
+    /// The file that holds a tensor's bytes, and where in it they begin: where to write to change the values in place.
+    ///
+    /// The [`Entry::bytes`] there are in row-major order, in the file's byte order (see
+    /// [`is_big_endian`](Self::is_big_endian)). `None` if the tensor is a strided or a marked view, or if its bytes
+    /// are in memory, compressed, converted or covered by a checksum.
+    ///
+    /// ```
+    /// use sconce::{DType, io::{Archive, Entry}};
+    ///
+    /// let mut archive = Archive::new();
+    /// archive.push_bytes(Entry::new("x", DType::I8, [3]), vec![7, 8, 9])?;
+    /// let path = std::env::temp_dir().join(format!("sconce-doc-position-{}.gguf", std::process::id()));
+    /// archive.save(&path, "gguf")?;
+    /// let read = sconce::io::open(&path)?;
+    /// let (file, at) = read.position(read.get("x").unwrap()).unwrap();
+    /// assert_eq!(std::fs::read(file)?[at as usize..][..3], [7, 8, 9]);
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn position(&self, entry: &Entry) -> Option<(&Path, u64)> {
+        let storage = self.storages.get(entry.storage)?;
+        entry.check(storage.size()).ok()?;
+        if !entry.is_contiguous() || entry.is_lazy() || entry.numel() == 0 {
+            return None;
+        }
+        let (start, _) = Self::span(entry);
+        storage.position().map(|(path, at)| (path, at + start))
     }
 
     /// Passes a tensor's bytes to `visit`, in row-major order, at most about `chunk_bytes` at once.
@@ -82,12 +92,16 @@ impl Archive {
     }
 
     /// Fills `out` with a part of a contiguous tensor's bytes, from byte `offset` of them on.
-    pub(in crate::io) fn read_contiguous(&self, entry: &Entry, offset: u64, out: &mut [u8]) -> Result<()> {
+    pub(crate) fn read_part(&self, entry: &Entry, offset: u64, out: &mut [u8]) -> Result<()> {
         if out.is_empty() {
             return Ok(());
         }
         let mut read = || -> Result<()> {
             let storage = self.readable(entry)?;
+            range(offset, out.len() as u64, entry.bytes())?;
+            if !entry.is_contiguous() {
+                return Err(Error::argument("a part of a tensor that is not contiguous"));
+            }
             let (start, _) = Self::span(entry);
             // Bytes are turned in whole elements only.
             let size = entry.encoding.block().1 as usize;
@@ -104,6 +118,13 @@ impl Archive {
             Ok(())
         };
         read().context(|| self.place(entry))
+    }
+
+    pub(in crate::io) fn place(&self, entry: &Entry) -> String {
+        match self.name.as_str() {
+            "" => display_name(&entry.name),
+            file => format!("{file}: {}", display_name(&entry.name)),
+        }
     }
 
     /// The entry's storage, if the entry may be materialised.
