@@ -492,6 +492,12 @@ impl<'a> Machine<'a> {
 
     fn set_items(&mut self, items: &[Ref]) -> Result<()> {
         let (pairs, rest) = items.as_chunks();
+        for [key, _] in pairs {
+            let key = &self.objects[key.0 as usize];
+            if matches!(key, Object::List(_) | Object::Dict(_) | Object::Set(_) | Object::ByteArray(_)) {
+                return Err(wrong("a key must not change", key));
+            }
+        }
         match self.top_object()? {
             Object::Dict(dict) if rest.is_empty() => dict.items.extend(pairs.iter().map(|&[k, v]| (k, v))),
             Object::Dict(_) => return Err(Error::format("a key without a value")),
