@@ -30,9 +30,12 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("axes", "the dimensions of a reduction"),
     ("compare", "results are bool and carry no gradient"),
     ("create", "new tensors"),
+    ("forms", "in-place forms of operations that have samples"),
+    ("integer_windows", "convolutions and pooling of integers, which carry no gradient"),
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
+    ("unique", "results carry no gradient"),
 ];
 
 const LONGEST: usize = 600;
@@ -160,7 +163,7 @@ fn unsafe_code_is_where_it_is_reviewed() {
         {
             continue;
         }
-        let words = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let words = source.code.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c));
         assert!(!words.clone().any(|w| w == "unsafe"), "{krate}/src/{}", source.path);
         assert!(!source.code.contains("allow(unsafe_code)"), "{krate}/src/{}", source.path);
     }
@@ -180,10 +183,13 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 #[test]
 fn no_file_is_too_long() {
-    for (krate, source) in all_sources() {
-        let path = format!("{krate}/src/{}", source.path);
-        assert!(source.lines <= LONGEST || TABLES.contains(&path.as_str()), "{path}: {} lines", source.lines);
-    }
+    let long: Vec<String> = all_sources()
+        .iter()
+        .map(|(krate, source)| (format!("{krate}/src/{}", source.path), source.lines))
+        .filter(|(path, lines)| *lines > LONGEST && !TABLES.contains(&path.as_str()))
+        .map(|(path, lines)| format!("{path}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 #[test]

@@ -540,6 +540,6 @@ pub(crate) static CONTRACTIONS: &[OpInfo] = &[
     },
     OpInfo {
         name: "multi_dot",
-        samples: || vec![Sample::new(&[(&[2], D), (&[2, 3], D), (&[3, 4], D)], |x| Tensor::multi_dot(x))],
+        samples: || vec![Sample::new(&[(&[2], D), (&[2, 3], D), (&[3, 4], D)], Tensor::multi_dot)],
     },
 ];

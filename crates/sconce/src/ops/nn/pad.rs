@@ -210,7 +210,7 @@ pub(in crate::ops) static PADS: &[OpInfo] = &[OpInfo {
             sample(&[1, 2, -1, 1], PadMode::Constant(0.5.into())),
             sample(&[3, 1], PadMode::Reflect),
             sample(&[-1, 1, 2, 0], PadMode::Replicate),
-            sample(&[4, -1, 1, 3], PadMode::Circular),
+            sample(&[3, -1, 1, 3], PadMode::Circular),
         ]
     },
 }];
