@@ -1,6 +1,7 @@
 //! Parameters that are computed from others, and how modules change between the two.
 
 use std::borrow::Cow;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
@@ -184,28 +185,33 @@ pub(super) fn replace(
     let mut made: HashMap<usize, Param> = HashMap::new();
     let mut replaced = Vec::new();
     for (path, parameter) in declared.iter().filter(|(path, _)| picked.contains(path.as_str())) {
-        let tied =
-            |(other, p): &&(String, &Param)| p.id() == parameter.id() && !picked.contains(other.as_str());
+        let tied = |(other, p): &&(String, &Param)| {
+            identity(p) == identity(parameter) && !picked.contains(other.as_str())
+        };
         if let Some((other, _)) = declared.iter().find(tied) {
             return Err(Error::argument(format!(
                 "{op}: `{path}` is tied to `{other}`, which the selector does not pick"
             )));
         }
-        if !made.contains_key(&parameter.id()) {
-            let new = no_grad(|| make(path, parameter)).context(|| format!("{op}: `{path}`"))?;
+        if let Entry::Vacant(place) = made.entry(identity(parameter)) {
+            place.insert(no_grad(|| make(path, parameter)).context(|| format!("{op}: `{path}`"))?);
             replaced.push(parameter.tensor().clone());
-            made.insert(parameter.id(), new);
         }
     }
     let kept: HashSet<usize> =
         made.values().filter_map(|p| p.form()).flat_map(|form| form.originals()).map(|p| p.id()).collect();
     each_declared_mut(module, &mut String::new(), &mut |_, parameter| {
-        if let Some(new) = made.get(&parameter.id()) {
+        if let Some(new) = made.get(&identity(parameter)) {
             *parameter = new.clone();
         }
     });
     replaced.iter().filter(|old| !kept.contains(&old.id())).for_each(Tensor::set_replaced);
     Ok(names)
+}
+
+/// What tied parameters have in common.
+fn identity(parameter: &Param) -> usize {
+    parameter.form().and_then(|form| form.originals().first()).unwrap_or(parameter).id()
 }
 
 fn is_trained(parameter: &Param) -> bool {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Deref;
 
-use super::form::Form;
+use super::form::{Form, placeholder};
 use super::module::{Leaf, LeafMut};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
@@ -135,6 +135,16 @@ impl Param {
 
     pub(super) fn form_mut(&mut self) -> Option<&mut Form> {
         self.form.as_deref_mut()
+    }
+
+    /// Takes the dtype of what it is computed from.
+    pub(super) fn follow(&mut self) {
+        let dtype = self.form().and_then(|form| form.originals().first()).map(|original| original.dtype());
+        if let Some(dtype) = dtype.filter(|dtype| *dtype != self.tensor.dtype())
+            && let Ok(placeholder) = placeholder(self.tensor.shape(), dtype)
+        {
+            self.tensor = placeholder;
+        }
     }
 
     /// Whether it is listed after the others of its module.

@@ -45,7 +45,7 @@ impl Default for BatchNormConfig {
 struct Momentum(Option<f64>);
 
 leaves! {
-    Momentum, "Momentum", self => Leaf::Setting(&self.0), Some(LeafMut::Momentum(&mut self.0));
+    Momentum, "Momentum", self => self.0.as_ref().map_or(Leaf::Absent, |m| Leaf::Setting(m)), Some(LeafMut::Momentum(&mut self.0));
 }
 
 /// What all layers hold, in PyTorch's order.

@@ -162,7 +162,10 @@ pub(super) fn walk_mut(module: &mut dyn Module, f: &mut dyn FnMut(LeafMut<'_>)) 
     if module.leaf().is_some() {
         match module.leaf_mut() {
             Some(LeafMut::Param(parameter)) => match parameter.form_mut() {
-                Some(form) => form.fields_mut(&mut |_, field| walk_mut(field, f)),
+                Some(form) => {
+                    form.fields_mut(&mut |_, field| walk_mut(field, f));
+                    parameter.follow();
+                }
                 None => f(LeafMut::Param(parameter)),
             },
             Some(leaf) => f(leaf),
