@@ -164,9 +164,10 @@ impl Node {
             }
             for name in names(root.named_buffers().into_iter().map(|(name, _)| name).collect()) {
                 let buffer = root.get_buffer(&format!("{prefix}{name}"))?;
-                let set = |leaf: LeafMut<'_>| match leaf {
-                    LeafMut::Buffer(to) => *to = buffer.clone(),
-                    _ => {}
+                let set = |leaf: LeafMut<'_>| {
+                    if let LeafMut::Buffer(to) = leaf {
+                        *to = buffer.clone();
+                    }
                 };
                 set_leaf(&mut root, &format!("{path}.{name}"), &set);
             }
