@@ -214,10 +214,7 @@ fn faults_change_nothing() -> Result<()> {
     let before = names(&net);
     let faults: [(&str, Result<Vec<String>>); 6] = [
         ("selector `0.wieght`", parametrize::weight_norm(&mut net, "0.wieght", None)),
-        (
-            "weight_norm: `0.bias`: weight_norm: no dimension 1",
-            parametrize::weight_norm(&mut net, "0.*", Some(1)),
-        ),
+        ("weight_norm: `0.bias`: no dimension 1", parametrize::weight_norm(&mut net, "0.*", Some(1))),
         ("remove: `0.weight`: the parameter is not pruned", prune::remove(&mut net, "0.weight")),
         ("l1_unstructured: `0.weight`: cannot prune 25 of 24", {
             prune::l1_unstructured(&mut net, "0.weight", Amount::Count(25))
