@@ -31,6 +31,7 @@ mod pool;
 pub mod prune;
 mod recurrent;
 mod sequential;
+mod shared;
 mod simple;
 mod state_dict;
 mod summary;
@@ -90,6 +91,7 @@ pub use pool::{
 };
 pub use recurrent::{GRU, LSTM, RNN, Recurrence, RecurrentConfig};
 pub use sequential::Sequential;
+pub use shared::Shared;
 pub use simple::{
     ChannelShuffle, Flatten, Fold, Identity, PixelShuffle, PixelUnshuffle, Unflatten, Unfold, Upsample,
 };

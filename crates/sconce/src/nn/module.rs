@@ -53,6 +53,11 @@ pub trait Module: AsModule + Send + Sync {
 
     /// The name of the type, without its path.
     fn type_name(&self) -> &'static str;
+
+    /// What all places of a module that is at several have in common; see [`Shared`](super::Shared).
+    fn identity(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The end of a path in a module.

@@ -149,9 +149,15 @@ impl Muon {
         x = rounded(&x.div(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?)?;
         for _ in 0..self.ns_steps {
             let gram = rounded(&x.matmul(&x.t()?)?)?;
-            let update = rounded(&gram.addmm(&gram, &gram, b, c)?)?;
-            x = rounded(&x.addmm(&update, &x, a, 1.0)?)?;
+            let update = rounded(&scaled_sum(&gram, b, &gram.matmul(&gram)?.mul(c)?)?)?;
+            x = rounded(&scaled_sum(&x, a, &update.matmul(&x)?)?)?;
         }
         if tall { x.t() } else { Ok(x) }
     }
+}
+
+/// x · scale + y with one rounding to float32, as PyTorch's product adds: another rounding may turn the one to bfloat16,
+/// and the iteration makes much of it.
+fn scaled_sum(x: &Tensor, scale: f64, y: &Tensor) -> Result<Tensor> {
+    x.to(DType::F64)?.mul(f64::from(scale as f32))?.add(&y.to(DType::F64)?)?.to(DType::F32)
 }
