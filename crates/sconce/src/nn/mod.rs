@@ -1,6 +1,7 @@
 //! Modules, layers and losses; PyTorch's `torch.nn`.
 
 mod activation;
+mod adaptive_softmax;
 mod attention;
 mod cell;
 mod containers;
@@ -44,6 +45,7 @@ pub use activation::{
     ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
     Tanhshrink, Threshold,
 };
+pub use adaptive_softmax::{AdaptiveLogSoftmaxConfig, AdaptiveLogSoftmaxWithLoss};
 pub use attention::{AttendOptions, MultiheadAttention, MultiheadAttentionConfig};
 pub use cell::{CellConfig, GRUCell, LSTMCell, RNNCell};
 pub use conv::{
