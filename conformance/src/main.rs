@@ -6,16 +6,19 @@
 //! arguments or the directory cannot be read.
 
 mod args;
+mod averages;
 mod case;
 mod compare;
 mod expression;
 mod footprint;
 mod layers;
+mod lbfgs;
 mod ops;
 mod optimizers;
 mod outcome;
 mod program;
 mod registry;
+mod reparametrised;
 mod report;
 mod runner;
 mod schedulers;

@@ -1,10 +1,9 @@
-//! The library's optimisers behind one trait. To support an optimiser, add one line to [`create`] and
-//! its name to [`exists`].
+//! The library's optimisers behind one trait. To support an optimiser, add one line to [`create`].
 
 use sconce::nn::StateDict;
 use sconce::optim::{
     Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Asgd, GroupState, Muon, NAdam, Optimizer,
-    OptimizerState, Parameters, RAdam, RmsProp, Rprop, Rule, Sgd, Value as Setting,
+    OptimizerState, Parameters, RAdam, RmsProp, Rprop, Rule, Sgd, SparseAdam, Value as Setting,
 };
 use sconce::{Result, Tensor};
 
@@ -27,26 +26,6 @@ pub(crate) trait Stepper {
     fn load(&mut self, state: &OptimizerState) -> Result<()>;
 }
 
-/// Whether [`create`] knows an optimiser.
-pub(crate) fn exists(name: &str) -> bool {
-    matches!(
-        name,
-        "SGD"
-            | "Adam"
-            | "AdamW"
-            | "Adadelta"
-            | "Adafactor"
-            | "Adagrad"
-            | "Adamax"
-            | "ASGD"
-            | "Muon"
-            | "NAdam"
-            | "RAdam"
-            | "RMSprop"
-            | "Rprop"
-    )
-}
-
 /// Makes the optimiser of a name.
 pub(crate) fn create(
     name: &str,
@@ -55,6 +34,7 @@ pub(crate) fn create(
 ) -> Result<Box<dyn Stepper>, Stop> {
     match name {
         "SGD" => of::<Sgd>(parameters, settings),
+        "SparseAdam" => of::<SparseAdam>(parameters, settings),
         "Adam" => of::<Adam>(parameters, settings),
         "AdamW" => of::<AdamW>(parameters, settings),
         "Adadelta" => of::<Adadelta>(parameters, settings),
@@ -157,6 +137,8 @@ pub(crate) fn to_state(value: &Val) -> Result<OptimizerState, Stop> {
         for (name, value) in dict(entries)? {
             match (name, value) {
                 (Value::Str(name), Value::Tensor(t)) => state.insert(name.as_str(), t.copy()?),
+                // The number of steps, which is a tensor here for every optimiser.
+                (Value::Str(name), Value::Int(n)) => state.insert(name.as_str(), Tensor::scalar(*n as f32)),
                 (_, other) => return unsupported(format!("a state that is {}", other.kind())),
             };
         }

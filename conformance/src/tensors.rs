@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use crate::case::{Case, View, args_of, kwargs_of};
 use crate::compare::{compare, compare_meta, is_zero};
 use crate::outcome::{At, Stop, unsupported, wrong};
-use crate::store::Array;
+use crate::store::{Array, unsigned};
 use crate::value::{Ref, Value};
 
 /// A value of a call.
@@ -75,10 +75,33 @@ impl<'a> Inputs<'a> {
     pub(crate) fn value(&self, value: &Value<Ref>) -> Result<Val, Stop> {
         value.resolve(&mut |r| match r {
             Ref::Tensor(name) => Ok(Value::Tensor(self.tensor(name)?)),
-            Ref::Sparse(_) => unsupported("sparse tensors".into()),
+            Ref::Sparse(parts) => Ok(Value::Tensor(self.dense(parts)?)),
             Ref::Var(name) | Ref::Param(name) => wrong(format!("{name:?} outside a program")),
             Ref::Module(_) => unsupported("a module as an argument".into()),
         })
+    }
+
+    /// The dense tensor of a sparse one in coordinates, of which repeated ones add up.
+    fn dense(&self, parts: &Json) -> Result<Tensor, Stop> {
+        let part = |name: &str| match self.value(&Value::parse(&parts[name])?)? {
+            Value::Tensor(t) => Ok(t),
+            other => wrong(format!("the {name} of a sparse tensor are {}", other.kind())),
+        };
+        let (indices, values) = (part("indices")?, part("values")?);
+        let size = unsigned(&parts["size"]).ok_or_else(|| Stop::Wrong("malformed size".into()))?;
+        let dense = Tensor::zeros(&size[..], values.dtype())?;
+        let &[sparse, _] = indices.shape() else { return wrong("the indices are no matrix".into()) };
+        let places =
+            (0..sparse).map(|d| indices.select(0, d as isize)).collect::<sconce::Result<Vec<_>>>()?;
+        // A position over all sparse dimensions, to add whole rows at once.
+        let mut row = Tensor::zeros([values.shape()[0]], DType::I64)?;
+        for (place, &length) in places.iter().zip(&size) {
+            row = row.mul(length as i64)?.add(place)?;
+        }
+        let rows: usize = size[..sparse].iter().product();
+        let flat = dense.reshape([rows as isize, -1])?;
+        flat.index_add_(0, &row, &values.reshape([values.shape()[0] as isize, -1])?)?;
+        Ok(flat.reshape(&size[..])?)
     }
 
     /// The positional arguments of a call.

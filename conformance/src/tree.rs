@@ -1,5 +1,9 @@
 //! Modules built from a case's description.
 
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use sconce::Tensor;
 use sconce::nn::{Buffer, LeafMut, Module, ModuleExt, Param};
 use serde_json::Value as Json;
@@ -31,6 +35,8 @@ pub(crate) enum Node {
     Library(Box<dyn Forward>),
     /// A container, or a module of the user's.
     Written(Written),
+    /// One that is at several paths, with what these have in common.
+    Shared(Arc<()>, Box<Node>),
 }
 
 /// A module that a case describes field by field.
@@ -53,24 +59,61 @@ enum Body {
     Program(Program),
 }
 
-impl Node {
-    /// Builds the module of a node.
-    pub(crate) fn build(json: &Json, inputs: &Inputs<'_>) -> Result<Self, Stop> {
-        if json.get("same_module").is_some() {
-            return unsupported("one module at two paths".into());
+/// What the nodes of a tree have in common while it is built.
+struct Builder<'a> {
+    root: &'a Json,
+    inputs: &'a Inputs<'a>,
+    /// The paths of modules that are at others, too.
+    shared: HashMap<&'a str, Arc<()>>,
+    /// Such another path, and the first.
+    repeated: Vec<(String, &'a str)>,
+}
+
+impl<'a> Builder<'a> {
+    fn find_shared(&mut self, json: &'a Json) {
+        if let Some(source) = json["same_module"].as_str() {
+            self.shared.entry(source).or_default();
         }
+        for child in json["children"].as_array().into_iter().flatten() {
+            self.find_shared(&child[1]);
+        }
+    }
+
+    fn at(&self, path: &str) -> Option<&'a Json> {
+        path.split('.').try_fold(self.root, |json, name| {
+            let children = json["children"].as_array()?;
+            children.iter().find(|child| child[0] == name).map(|child| &child[1])
+        })
+    }
+
+    fn node(&mut self, json: &'a Json, path: &str) -> Result<Node, Stop> {
+        if let Some(source) = json["same_module"].as_str() {
+            let first = self.at(source).ok_or_else(|| Stop::Wrong(format!("no module {source:?}")))?;
+            self.repeated.push((path.to_owned(), source));
+            let identity = self.shared.get(source).cloned().unwrap_or_default();
+            return Ok(Node::Shared(identity, Box::new(self.plain(first, path)?)));
+        }
+        let node = self.plain(json, path)?;
+        Ok(match self.shared.get(path) {
+            Some(identity) => Node::Shared(identity.clone(), Box::new(node)),
+            None => node,
+        })
+    }
+
+    fn plain(&mut self, json: &'a Json, path: &str) -> Result<Node, Stop> {
+        let inputs = self.inputs;
         let class = str_of(json, "class")?;
         let forward = match class {
             "nn.Sequential" => Body::Chain,
             "Module" => Body::Program(Program::parse(&json["forward"])?),
             "nn.ModuleList" | "nn.ModuleDict" | "nn.ParameterList" | "nn.ParameterDict" => Body::None,
             "nn.TransformerEncoder" | "nn.TransformerDecoder" => {
-                return layers::transformer::stack(class, json, inputs).map(Self::Library);
+                return layers::transformer::stack(class, json, inputs).map(Node::Library);
             }
             _ => {
                 let args = inputs.args(json)?;
                 let kwargs = inputs.kwargs(json, "kwargs")?;
-                return Self::library(class, &args, &kwargs);
+                return Node::library(class, &args, &kwargs);
             }
         };
         let mut written = Written { forward, ..Written::default() };
@@ -96,10 +139,40 @@ impl Node {
         }
         if json.get("children").is_some() {
             for (name, child) in pairs_of(json, "children")? {
-                written.children.push((name.to_owned(), Self::build(child, inputs)?));
+                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                written.children.push((name.to_owned(), self.node(child, &path)?));
             }
         }
-        Ok(Self::Written(written))
+        Ok(Node::Written(written))
+    }
+}
+
+impl Node {
+    /// Builds the module of a node.
+    pub(crate) fn build(json: &Json, inputs: &Inputs<'_>) -> Result<Self, Stop> {
+        let mut builder = Builder { root: json, inputs, shared: HashMap::new(), repeated: Vec::new() };
+        builder.find_shared(json);
+        let mut root = builder.node(json, "")?;
+        for (path, source) in builder.repeated {
+            let prefix = format!("{source}.");
+            let names = |all: Vec<String>| -> Vec<String> {
+                all.iter().filter_map(|name| name.strip_prefix(&prefix).map(str::to_owned)).collect()
+            };
+            let parameters = names(root.named_parameters().into_iter().map(|(name, _)| name).collect());
+            for name in parameters {
+                tie(&mut root, &format!("{path}.{name}"), &format!("{prefix}{name}"))?;
+            }
+            for name in names(root.named_buffers().into_iter().map(|(name, _)| name).collect()) {
+                let buffer = root.get_buffer(&format!("{prefix}{name}"))?;
+                let set = |leaf: LeafMut<'_>| {
+                    if let LeafMut::Buffer(to) = leaf {
+                        *to = buffer.clone();
+                    }
+                };
+                set_leaf(&mut root, &format!("{path}.{name}"), &set);
+            }
+        }
+        Ok(root)
     }
 
     /// Builds a module of the library.
@@ -121,6 +194,7 @@ impl Node {
         kwargs: &[(String, Val)],
     ) -> Result<Val, Stop> {
         match self {
+            Self::Shared(_, node) => node.call(signatures, args, kwargs),
             Self::Library(module) => {
                 let args = Args::bind_names(module.takes(), args, kwargs)?;
                 let result = module.forward(&args);
@@ -154,21 +228,28 @@ pub(crate) fn tie(root: &mut Node, path: &str, source: &str) -> Result<(), Stop>
 }
 
 fn set_parameter(module: &mut dyn Module, path: &str, value: &Param) -> bool {
-    let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
-    let mut done = false;
-    module.fields_mut(&mut |name, field| {
-        if name == head {
-            done = match (rest, field.leaf_mut()) {
-                (None, Some(LeafMut::Param(p))) => {
-                    *p = value.clone();
-                    true
-                }
-                (Some(rest), None) => set_parameter(field, rest, value),
-                _ => false,
-            };
+    let done = Cell::new(false);
+    set_leaf(module, path, &|leaf| {
+        if let LeafMut::Param(parameter) = leaf {
+            *parameter = value.clone();
+            done.set(true);
         }
     });
-    done
+    done.get()
+}
+
+/// Calls a function with the leaf at a path, if there is one.
+fn set_leaf(module: &mut dyn Module, path: &str, set: &dyn Fn(LeafMut<'_>)) {
+    let (head, rest) = path.split_once('.').map_or((path, None), |(head, rest)| (head, Some(rest)));
+    module.fields_mut(&mut |name, field| {
+        if name == head {
+            match (rest, field.leaf_mut()) {
+                (None, Some(leaf)) => set(leaf),
+                (Some(rest), None) => set_leaf(field, rest, set),
+                _ => {}
+            }
+        }
+    });
 }
 
 /// The module whose forward runs.
@@ -183,9 +264,13 @@ impl Scope for Fields<'_> {
         let mut rest = path;
         loop {
             let (head, tail) = rest.split_once('.').map_or((rest, None), |(head, tail)| (head, Some(tail)));
-            match (written.children.iter().find(|(name, _)| name == head), tail) {
-                (Some((_, child)), None) => return child.call(self.signatures, args, kwargs),
-                (Some((_, Node::Written(child))), Some(tail)) => (written, rest) = (child, tail),
+            let mut child = written.children.iter().find(|(name, _)| name == head).map(|(_, child)| child);
+            while let Some(Node::Shared(_, inner)) = child {
+                child = Some(inner);
+            }
+            match (child, tail) {
+                (Some(child), None) => return child.call(self.signatures, args, kwargs),
+                (Some(Node::Written(child)), Some(tail)) => (written, rest) = (child, tail),
                 _ => return wrong("no such child".into()),
             }
         }
@@ -211,6 +296,7 @@ fn zeros(json: &Json) -> Result<Option<Tensor>, Stop> {
 impl Module for Node {
     fn fields<'a>(&'a self, f: &mut dyn FnMut(&str, &'a dyn Module)) {
         match self {
+            Self::Shared(_, node) => node.fields(f),
             Self::Library(module) => module.fields(f),
             Self::Written(written) => written.fields(f),
         }
@@ -218,6 +304,7 @@ impl Module for Node {
 
     fn fields_mut<'a>(&'a mut self, f: &mut dyn FnMut(&str, &'a mut dyn Module)) {
         match self {
+            Self::Shared(_, node) => node.fields_mut(f),
             Self::Library(module) => module.fields_mut(f),
             Self::Written(written) => written.fields_mut(f),
         }
@@ -225,8 +312,16 @@ impl Module for Node {
 
     fn type_name(&self) -> &'static str {
         match self {
+            Self::Shared(_, node) => node.type_name(),
             Self::Library(module) => module.type_name(),
             Self::Written(written) => written.type_name(),
+        }
+    }
+
+    fn identity(&self) -> Option<usize> {
+        match self {
+            Self::Shared(identity, _) => Some(Arc::as_ptr(identity) as usize),
+            _ => None,
         }
     }
 }

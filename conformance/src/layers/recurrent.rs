@@ -84,5 +84,10 @@ fn config(a: &Call) -> Result<RecurrentConfig, Stop> {
 }
 
 fn cell(a: &Call) -> Result<CellConfig, Stop> {
-    Ok(CellConfig { bias: a.bool("bias")?, nonlinearity: nonlinearity(a)?, ..Default::default() })
+    // PyTorch takes any value for true that Python does.
+    let bias = match a.value("bias") {
+        Value::Str(text) => !text.is_empty(),
+        _ => a.bool("bias")?,
+    };
+    Ok(CellConfig { bias, nonlinearity: nonlinearity(a)?, ..Default::default() })
 }

@@ -23,6 +23,10 @@ pub(crate) const TABLE: &[Entry] = rows! {
     "nn.init.dirac_" => |a| filled(a, init::dirac_(a.tensor("tensor")?, a.size("groups")?))?;
     "nn.init.xavier_uniform_" => |a| filled(a, init::xavier_uniform_(a.tensor("tensor")?, a.float("gain")?))?;
     "nn.init.xavier_normal_" => |a| filled(a, init::xavier_normal_(a.tensor("tensor")?, a.float("gain")?))?;
+    "nn.init.orthogonal_" => |a| filled(a, init::orthogonal_(a.tensor("tensor")?, a.float("gain")?))?;
+    "nn.init.sparse_" => |a| {
+        filled(a, init::sparse_(a.tensor("tensor")?, a.float("sparsity")?, a.float("std")?))?
+    };
     "nn.init.kaiming_uniform_" => |a| {
         filled(a, init::kaiming_uniform_(a.tensor("tensor")?, fan(a)?, nonlinearity(a)?))?
     };
@@ -52,7 +56,8 @@ fn nonlinearity(a: &Call) -> Result<Nonlinearity, Stop> {
         "tanh" => Nonlinearity::Tanh,
         "selu" => Nonlinearity::Selu,
         "sigmoid" => Nonlinearity::Sigmoid,
-        "linear" | "conv1d" | "conv2d" | "conv3d" => Nonlinearity::Linear,
+        "linear" | "conv1d" | "conv2d" | "conv3d" | "conv_transpose1d" | "conv_transpose2d"
+        | "conv_transpose3d" => Nonlinearity::Linear,
         other => return unsupported(format!("nonlinearity {other:?}")),
     })
 }

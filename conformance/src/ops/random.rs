@@ -6,6 +6,7 @@ use super::{in_place, rows};
 use crate::outcome::Stop;
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
+use crate::value::Value;
 
 /// The table.
 pub(crate) const TABLE: &[Entry] = rows! {
@@ -19,7 +20,8 @@ pub(crate) const TABLE: &[Entry] = rows! {
         let (x, low) = (a.input()?, a.opt("low", Call::int)?.unwrap_or(0));
         Tensor::randint(low, a.int("high")?, x.shape(), a.dtype_or(x.dtype())?)?
     };
-    "randperm" => |a| Tensor::randperm(a.size("n")?)?;
+    "randperm" => |a| Tensor::randperm(a.size("n")?)?.to(a.dtype_or(DType::I64)?)?;
+    "multinomial" => |a| a.input()?.multinomial(a.size("num_samples")?, a.bool("replacement")?)?;
     "rand_like" => |a| a.input()?.rand_like()?;
     "randn_like" => |a| a.input()?.randn_like()?;
     "bernoulli" => |a| a.input()?.bernoulli()?;
@@ -59,8 +61,11 @@ pub(crate) const TABLE: &[Entry] = rows! {
     };
 };
 
-/// `normal(mean, std, size)` with two numbers: a new tensor, filled by `normal_`.
+/// `normal(mean, std, size)`; with two numbers it is a new tensor, filled by `normal_`.
 fn normal(a: &Call) -> Result<Tensor, Stop> {
+    if let (Value::Tensor(_), _) | (_, Value::Tensor(_)) = (a.value("mean"), a.value("std")) {
+        return Ok(Tensor::normal(a.operand("mean")?, a.operand("std")?)?);
+    }
     let (mean, std) = (a.float("mean")?, a.float("std")?);
     let x = Tensor::zeros(a.ints("size")?, a.dtype_or(DType::F32)?)?;
     x.normal_(mean, std)?;

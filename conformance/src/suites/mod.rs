@@ -4,7 +4,7 @@ mod files;
 mod modules;
 mod op_errors;
 pub(crate) mod ops;
-mod optim;
+pub(crate) mod optim;
 mod rng;
 
 use crate::case::Case;

@@ -41,7 +41,7 @@ pub(crate) fn path<'a>(matches: &'a ArgMatches, id: &str) -> &'a Path {
 }
 
 /// The paths of a required argument of several values.
-pub(crate) fn paths<'a>(matches: &'a ArgMatches) -> Vec<&'a Path> {
+pub(crate) fn paths(matches: &ArgMatches) -> Vec<&Path> {
     matches.get_many::<OsString>("files").into_iter().flatten().map(Path::new).collect()
 }
 

@@ -248,3 +248,30 @@ fn files_change_in_place() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn an_interrupted_change_in_place_is_never_passed_over() {
+    let folder = Folder::new("interrupted");
+    let (path, to) = (folder.model("m.safetensors"), folder.path("out.safetensors"));
+    let files = [path.as_path(), to.as_path()];
+    std::fs::write(folder.path("m.safetensors.sconce-undo"), b"sconundo, but cut off").expect("a journal");
+    let commands: &[(&[&str], &str)] = &[
+        (&["show", "@0"], "was interrupted; `sconce edit FILE --recover` puts the old file back"),
+        (&["edit", "@0", "fill ** 0", "-o", "@1"], "was interrupted"),
+        (&["edit", "@0", "fill ** 0", "--in-place"], "m.safetensors.sconce-undo: "),
+        (&["prune", "@0", "--amount", "1", "--in-place"], "m.safetensors.sconce-undo: "),
+        (&["edit", "@0", "--recover"], "m.safetensors.sconce-undo: "),
+    ];
+    for (arguments, why) in commands {
+        refused(arguments, &files, why);
+        assert!(!to.exists() && folder.path("m.safetensors.sconce-undo").exists(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_help_of_a_command_keeps_its_own_end() {
+    let help = done(&["edit", "--help"], &[]);
+    for part in ["Edits:\n  fill ", "Exit codes:\n  0  done"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+}

@@ -235,11 +235,11 @@ unsafe fn finite_body<T: Real, const LANES: usize>(x: *const T, n: usize) -> Sta
     let mut take = |l: usize, v: T| {
         max[l] = if v > max[l] { v } else { max[l] };
         low[l] = if -v > low[l] { -v } else { low[l] };
-        zeros[l] = zeros[l] + if v == T::ZERO { T::ONE } else { T::ZERO };
+        zeros[l] += if v == T::ZERO { T::ONE } else { T::ZERO };
         // Distances from a number among the elements do not cancel when all are far from 0.
         let d = v - pivot;
-        sum[l] = sum[l] + d;
-        squares[l] = squares[l] + d * d;
+        sum[l] += d;
+        squares[l] += d * d;
     };
     for i in (0..whole).step_by(LANES) {
         for l in 0..LANES {

@@ -11,8 +11,9 @@ use half::{bf16, f16};
 use sconce_kernels::rng::{self, Generator};
 use smallvec::smallvec;
 
-use crate::autograd::{Grads, Op, Saved, Saves, apply_inplace};
+use crate::autograd::{Grads, Op, Saved, Saves, apply_inplace, no_grad};
 use crate::ops::driver;
+use crate::tensor::scalar::Operand;
 use crate::tensor::sizes::Sizes;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -316,6 +317,97 @@ impl Tensor {
             fill_float!("bernoulli", &p, |slice: &mut [T], contiguous| rng::bernoulli_each(g, slice))
         })?;
         Ok(p)
+    }
+
+    /// Normal random numbers, each with a mean and a standard deviation of its own; PyTorch's `torch.normal`.
+    ///
+    /// Either may be a number; of two tensors the result has the broadcast shape, and the dtype is that of `mean` if
+    /// it is a tensor.
+    ///
+    /// # Errors
+    ///
+    /// If neither is a tensor, the shapes do not broadcast, a deviation is negative, or the dtype is not floating point.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let mean = Tensor::from_vec(vec![-100.0f32, 100.0], [2])?;
+    /// let drawn = Tensor::normal(&mean, 1.0)?.to_vec::<f32>()?;
+    /// assert!(drawn[0] < -90.0 && drawn[1] > 90.0);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn normal<'a>(mean: impl Into<Operand<'a>>, std: impl Into<Operand<'a>>) -> Result<Tensor> {
+        let (mean, std) = (mean.into(), std.into());
+        let (shape, dtype) = match (&mean, &std) {
+            (Operand::Tensor(m), Operand::Tensor(s)) => {
+                (crate::tensor::layout::broadcast("normal", m.shape(), s.shape())?, m.dtype())
+            }
+            (Operand::Tensor(t), _) | (_, Operand::Tensor(t)) => {
+                (crate::Dims::from_slice(t.shape()), t.dtype())
+            }
+            _ => return Err(Error::argument("normal: needs a tensor of means or deviations")),
+        };
+        match &std {
+            Operand::Tensor(s) if s.numel() > 0 && s.lt(0)?.any(())?.item()? != 0.0 => {
+                return Err(Error::argument("normal: a standard deviation is negative"));
+            }
+            Operand::Scalar(s) => check_std("normal", s.to_f64())?,
+            Operand::Tensor(_) => {}
+        }
+        no_grad(|| Tensor::randn(&shape[..], dtype)?.mul(std)?.add(mean)?.to(dtype))
+    }
+
+    /// Draws `num_samples` indices from each row, which holds the weights of its elements; PyTorch's
+    /// `torch.multinomial`. The result is int64, `[num_samples]` or `[rows, num_samples]`.
+    ///
+    /// Without `replacement` no index is drawn twice from a row.
+    ///
+    /// # Errors
+    ///
+    /// If there are not one or two dimensions, the dtype is not floating point, no sample or more samples than there are
+    /// are asked for, or the weights of a row are negative, not finite or all zero.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let weights = Tensor::from_vec(vec![0.0f32, 3.0, 0.0, 1.0], [4])?;
+    /// let mut drawn = weights.multinomial(2, false)?.to_vec::<i64>()?;
+    /// drawn.sort();
+    /// assert_eq!(drawn, [1, 3]);
+    /// assert!(weights.multinomial(5, false).is_err());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn multinomial(&self, num_samples: usize, replacement: bool) -> Result<Tensor> {
+        let (mut shape, categories) = match self.shape() {
+            &[categories] => (Vec::new(), categories),
+            &[rows, categories] => (vec![rows], categories),
+            other => {
+                return Err(Error::shape(format!(
+                    "multinomial: expected 1 or 2 dimensions, found {other:?}"
+                )));
+            }
+        };
+        if num_samples == 0 || (!replacement && num_samples > categories) {
+            return Err(Error::argument(format!(
+                "multinomial: cannot draw {num_samples} samples of {categories}{}",
+                if replacement { "" } else { " without replacement" }
+            )));
+        }
+        let weights = self.detach().to(DType::F64)?;
+        let sound = weights.isfinite()?.logical_and(&weights.ge(0)?)?.all(())?.item()? != 0.0;
+        if !sound || weights.sum(-1)?.le(0)?.any(())?.item()? != 0.0 {
+            return Err(Error::argument(
+                "multinomial: the weights of a row must be finite, not negative and not all zero",
+            ));
+        }
+        let op = "multinomial";
+        let copy = self.detach().copy()?.contiguous()?;
+        let mut drawn = Vec::new();
+        with_generator(|g| {
+            fill_float!(op, &copy, |slice: &mut [T], contiguous| {
+                drawn = rng::multinomial(g, slice, categories, num_samples, replacement);
+            })
+        })?;
+        shape.push(num_samples);
+        Tensor::from_vec(drawn, shape)
     }
 
     /// Fills the tensor with uniform random numbers in [`from`, `to`).

@@ -31,12 +31,12 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("compare", "results are bool and carry no gradient"),
     ("create", "new tensors"),
     ("forms", "in-place forms of operations that have samples"),
-    ("integer_windows", "windows over integers, for convolutions and pooling"),
+    ("integer_windows", "convolutions and pooling of integers, which carry no gradient"),
     ("names", "PyTorch's words for settings"),
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
-    ("unique", "results have no gradient"),
+    ("unique", "results carry no gradient"),
     ("view_in_place", "handles that become views that have samples of their own"),
 ];
 
@@ -165,7 +165,7 @@ fn unsafe_code_is_where_it_is_reviewed() {
         {
             continue;
         }
-        let words = source.code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let words = source.code.split(|c: char| !c.is_alphanumeric() && !"_-".contains(c));
         assert!(!words.clone().any(|w| w == "unsafe"), "{krate}/src/{}", source.path);
         assert!(!source.code.contains("allow(unsafe_code)"), "{krate}/src/{}", source.path);
     }
@@ -185,10 +185,13 @@ fn every_unsafe_block_says_why_it_is_sound() {
 
 #[test]
 fn no_file_is_too_long() {
-    for (krate, source) in all_sources() {
-        let path = format!("{krate}/src/{}", source.path);
-        assert!(source.lines <= LONGEST || TABLES.contains(&path.as_str()), "{path}: {} lines", source.lines);
-    }
+    let long: Vec<String> = all_sources()
+        .iter()
+        .map(|(krate, source)| (format!("{krate}/src/{}", source.path), source.lines))
+        .filter(|(path, lines)| *lines > LONGEST && !TABLES.contains(&path.as_str()))
+        .map(|(path, lines)| format!("{path}: {lines} lines"))
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 #[test]

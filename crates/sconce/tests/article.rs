@@ -6,7 +6,7 @@ use sconce::functional::{self, CrossEntropyOptions};
 use sconce::nn::{Conv2d, Linear};
 use sconce::optim::{Optimizer, Sgd};
 use sconce::prelude::*;
-use sconce::{Result, io, manual_seed};
+use sconce::{Result, fork_rng, io, manual_seed};
 use serde_json::Value as Json;
 
 #[derive(Module)]
@@ -67,54 +67,58 @@ fn shapes_and_names() -> Result<()> {
 
 #[test]
 fn one_step_has_pytorchs_numbers() -> Result<()> {
-    let archive = io::open(data("article.safetensors"))?;
-    manual_seed(0);
-    let model = SimpleNet::new()?;
-    for (name, parameter) in model.named_parameters() {
-        assert!(parameter.equal(&recorded(&archive, &format!("initial.{name}"))?)?, "{name}");
-    }
+    fork_rng(|| {
+        let archive = io::open(data("article.safetensors"))?;
+        manual_seed(0);
+        let model = SimpleNet::new()?;
+        for (name, parameter) in model.named_parameters() {
+            assert!(parameter.equal(&recorded(&archive, &format!("initial.{name}"))?)?, "{name}");
+        }
 
-    let mut optimizer = Optimizer::new(&model, Sgd { lr: 0.01, ..Sgd::default() })?;
-    let x = Tensor::randn([1, 3, 28, 28], DType::F32)?;
-    let target = Tensor::randint(0, 10, [1], DType::I64)?;
-    assert!(x.equal(&recorded(&archive, "input")?)?);
-    assert!(target.equal(&recorded(&archive, "target")?)?);
-    let logits = model.forward(&x)?;
-    assert_near(&logits, &recorded(&archive, "logits")?, "logits")?;
-    let loss = functional::cross_entropy(&logits, &target, CrossEntropyOptions::default())?;
-    let expected = reference()["loss"].as_f64().unwrap();
-    assert!((loss.item()? - expected).abs() <= 1e-5 * expected, "loss {}", loss.item()?);
+        let mut optimizer = Optimizer::new(&model, Sgd { lr: 0.01, ..Sgd::default() })?;
+        let x = Tensor::randn([1, 3, 28, 28], DType::F32)?;
+        let target = Tensor::randint(0, 10, [1], DType::I64)?;
+        assert!(x.equal(&recorded(&archive, "input")?)?);
+        assert!(target.equal(&recorded(&archive, "target")?)?);
+        let logits = model.forward(&x)?;
+        assert_near(&logits, &recorded(&archive, "logits")?, "logits")?;
+        let loss = functional::cross_entropy(&logits, &target, CrossEntropyOptions::default())?;
+        let expected = reference()["loss"].as_f64().unwrap();
+        assert!((loss.item()? - expected).abs() <= 1e-5 * expected, "loss {}", loss.item()?);
 
-    loss.backward()?;
-    for (name, parameter) in model.named_parameters() {
-        let grad = parameter.grad().expect("every parameter has a gradient");
-        assert_near(&grad, &recorded(&archive, &format!("grad.{name}"))?, &name)?;
-        let norm = grad.norm(2.0, ())?.item()?;
-        let expected = reference()["grad_norms"][&name].as_f64().unwrap();
-        assert!((norm - expected).abs() <= 1e-5 * expected, "norm of {name}: {norm}");
-    }
-    optimizer.step()?;
-    for (name, parameter) in model.named_parameters() {
-        assert_near(&parameter, &recorded(&archive, &format!("after_step.{name}"))?, &name)?;
-    }
-    Ok(())
+        loss.backward()?;
+        for (name, parameter) in model.named_parameters() {
+            let grad = parameter.grad().expect("every parameter has a gradient");
+            assert_near(&grad, &recorded(&archive, &format!("grad.{name}"))?, &name)?;
+            let norm = grad.norm(2.0, ())?.item()?;
+            let expected = reference()["grad_norms"][&name].as_f64().unwrap();
+            assert!((norm - expected).abs() <= 1e-5 * expected, "norm of {name}: {norm}");
+        }
+        optimizer.step()?;
+        for (name, parameter) in model.named_parameters() {
+            assert_near(&parameter, &recorded(&archive, &format!("after_step.{name}"))?, &name)?;
+        }
+        Ok(())
+    })
 }
 
 #[test]
 fn zeroing_every_bias_leaves_the_weights() -> Result<()> {
-    let archive = io::open(data("article.safetensors"))?;
-    manual_seed(0);
-    let model = SimpleNet::new()?;
-    for (name, parameter) in model.named_parameters() {
-        if name.ends_with("bias") {
-            no_grad(|| parameter.zero_())?;
+    fork_rng(|| {
+        let archive = io::open(data("article.safetensors"))?;
+        manual_seed(0);
+        let model = SimpleNet::new()?;
+        for (name, parameter) in model.named_parameters() {
+            if name.ends_with("bias") {
+                no_grad(|| parameter.zero_())?;
+            }
         }
-    }
-    for (name, parameter) in model.named_parameters() {
-        let initial = recorded(&archive, &format!("initial.{name}"))?;
-        let expected = if name.ends_with("bias") { initial.zeros_like()? } else { initial };
-        assert!(parameter.equal(&expected)?, "{name}");
-        assert!(parameter.requires_grad(), "{name}");
-    }
-    Ok(())
+        for (name, parameter) in model.named_parameters() {
+            let initial = recorded(&archive, &format!("initial.{name}"))?;
+            let expected = if name.ends_with("bias") { initial.zeros_like()? } else { initial };
+            assert!(parameter.equal(&expected)?, "{name}");
+            assert!(parameter.requires_grad(), "{name}");
+        }
+        Ok(())
+    })
 }

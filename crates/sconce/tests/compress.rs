@@ -266,7 +266,7 @@ fn new_values_are_those_of_a_seeded_module() -> Result<()> {
     live.push(Linear::new(30, 40)?);
     live.push(Linear::new(40, 3)?);
     let state = live.state_dict();
-    let named: Vec<_> = state.iter().map(|(n, x)| (n, x)).collect();
+    let named: Vec<_> = state.iter().collect();
     for text in [
         "init ** normal std=0.02 seed=7",
         "init **.weight kaiming_uniform a=2.23606797749979",

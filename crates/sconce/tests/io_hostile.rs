@@ -60,6 +60,8 @@ fn without_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
     for at in 0..bytes.len().saturating_sub(20) {
         if bytes[at..at + 4] == *b"PK\x01\x02" {
             bytes[at + 16..at + 20].fill(0);
+        } else if bytes[at..at + 4] == *b"PK\x03\x04" {
+            bytes[at + 14..at + 18].fill(0);
         }
     }
     bytes

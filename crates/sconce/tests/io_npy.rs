@@ -64,6 +64,7 @@ fn headers_that_are_refused() {
         (header("'<f4'", "(-1,)"), "expected a size"),
         (header("'<f4'", "(1.5,)"), "expected ')'"),
         (header("'<f4'", "[2]"), "expected '('"),
+        (header("'<f4'", "(2)"), "no tuple"),
         (header("'<f4'", "(99999999999999999999,)"), "too large"),
         (header("'<f4'", "(4294967296, 4294967296, 2)"), "overflows"),
         (header("'<f4'", "(1 + 1,)"), "expected ')'"),
@@ -83,6 +84,10 @@ fn headers_that_are_refused() {
         assert!(error.starts_with("f: ") && error.contains(reason), "{header}: {error}");
     }
     assert!(open(npy(4, &header("'<f4'", "(2,)"), &[0; 8])).is_err());
+    let mut minor = npy(1, &header("'<f4'", "(2,)"), &[0; 8]);
+    assert!(open(minor.clone()).is_ok());
+    minor[7] = 1;
+    assert!(open(minor).is_err_and(|e| e.to_string().contains("version 1.1")));
 }
 
 #[test]

@@ -219,6 +219,7 @@ fn what_is_refused() {
             initialiser(&tensor("x", 2, &[1], &[number(14, 1), bytes(13, bytes(1, "offset"))].concat())),
             "without a location",
         ),
+        (initialiser(&tensor("x", 2, &[1], &[number(14, 7), bytes(9, [1])].concat())), "unknown location 7"),
         (model(&[deep]), "nested more than"),
     ];
     for (file, reason) in cases {

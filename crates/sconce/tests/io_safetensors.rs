@@ -132,6 +132,27 @@ fn shards_and_their_index() -> Result<()> {
             assert_eq!(again.read(again.get(entry.name()).expect("it"))?, archive.read(entry)?);
         }
     }
+    let (map, first) = (r#""z":"model-00001-of-00001.safetensors""#, "model-00001-of-00001.safetensors");
+    let copy = folder.join("copy.safetensors");
+    std::fs::copy(folder.join(first), &copy)?;
+    for (map, reason) in [
+        (map.to_owned(), "holds a, which the index does not name"),
+        (
+            format!(r#"{map},"a":"copy.safetensors","large":"{first}","m":"{first}","none":"{first}""#),
+            "copy.safetensors holds large, which the index says is in model-00001-of-00001.safetensors",
+        ),
+        (format!(r#"{map},"more":"{first}""#), "does not hold it"),
+        (format!(r#"{map},{map}"#), "occurs twice"),
+        (r#""z":"../copy.safetensors""#.to_owned(), "is not the name of a file in the same folder"),
+        (r#""z":"""#.to_owned(), "is not the name of a file"),
+        (r#""z":"gone.safetensors""#.to_owned(), "gone.safetensors: "),
+        (r#""z":1"#.to_owned(), "invalid type"),
+    ] {
+        let index = folder.join("wrong.safetensors.index.json");
+        std::fs::write(&index, format!(r#"{{"weight_map":{{{map}}}}}"#))?;
+        let error = io::open(index).expect_err(reason).to_string();
+        assert!(error.contains(reason), "{error}, expected {reason}");
+    }
     assert!(archive.save_sharded(folder.join("model.safetensors"), 0).is_err());
     assert!(archive.save_sharded(folder.join("model.bin"), 8).is_err());
     std::fs::remove_dir_all(folder)?;

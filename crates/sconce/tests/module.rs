@@ -518,23 +518,23 @@ fn summary_is_a_tree() -> Result<()> {
         summary.to_string(),
         "\
 Block
-├─ gain                                                           [1]     float32   1  frozen
-├─ mask                                                           [2]     float32   2  buffer
-├─ cache                                                          [5]     float32   5  buffer
+├─ gain                    [1]     float32   1  frozen
+├─ mask                    [2]     float32   2  buffer
+├─ cache                   [5]     float32   5  buffer
 ├─ norm: BatchNorm2d(num_features=2, eps=1e-5, momentum=0.1)
-│  ├─ weight                                                      [2]     float32   2
-│  ├─ bias                                                        [2]     float32   2
-│  ├─ running_mean                                                [2]     float32   2  buffer
-│  ├─ running_var                                                 [2]     float32   2  buffer
-│  └─ num_batches_tracked                                         []      int64     1  buffer
+│  ├─ weight               [2]     float32   2
+│  ├─ bias                 [2]     float32   2
+│  ├─ running_mean         [2]     float32   2  buffer
+│  ├─ running_var          [2]     float32   2  buffer
+│  └─ num_batches_tracked  []      int64     1  buffer
 ├─ attention: Attention(scale=0.5, window=(7, 7), kernel=(3, 3))
-│  ├─ in_proj_weight                                              [6, 2]  float32  12
+│  ├─ in_proj_weight       [6, 2]  float32  12
 │  └─ out_proj: Linear(in_features=2, out_features=2)
-│     ├─ weight                                                   [2, 2]  float32   4
-│     └─ bias                                                     [2]     float32   2
+│     ├─ weight            [2, 2]  float32   4
+│     └─ bias              [2]     float32   2
 └─ shortcut: Linear(in_features=2, out_features=2)
-   ├─ weight                                                      [2, 2]  float32   4
-   └─ bias                                                        [2]     float32   2
+   ├─ weight               [2, 2]  float32   4
+   └─ bias                 [2]     float32   2
 parameters: 29 (28 trainable, 1 frozen), buffers: 12, bytes: 168
 "
     );

@@ -305,11 +305,11 @@ fn state_has_pytorchs_structure() -> Result<()> {
             "weight_decay",
             "amsgrad",
             "maximize",
+            "decoupled_weight_decay",
             "foreach",
             "capturable",
             "differentiable",
-            "fused",
-            "decoupled_weight_decay"
+            "fused"
         ]
     );
     assert_eq!(group.option("betas"), Some(&Value::Tuple(vec![Value::Float(0.9), Value::Float(0.999)])));

@@ -66,6 +66,9 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
         }
     }
     let how = How::of(matches)?;
+    if let How::InPlace = how {
+        output::undo_interrupted(path)?;
+    }
     let (archive, left_out) = output::open(matches)?;
     let (edited, report) = edit_archive(&archive, &edits).map_err(|e| e.context(archive.name()))?;
     let mut done = Done::new(matches, &edited, how.target(), &report, &left_out);

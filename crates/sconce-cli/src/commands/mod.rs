@@ -86,7 +86,14 @@ pub(crate) fn app() -> Command {
         .after_help(format!(
             "Without a command, the parameters of a built-in PyTorch checkpoint are shown.\n\n{EXIT_CODES}"
         ))
-        .subcommands(COMMANDS.iter().map(|c| (c.arguments)().after_help(EXIT_CODES)))
+        .subcommands(COMMANDS.iter().map(|c| {
+            let command = (c.arguments)();
+            let help = match command.get_after_help() {
+                Some(help) => format!("{help}\n\n{EXIT_CODES}"),
+                None => EXIT_CODES.to_owned(),
+            };
+            command.after_help(help)
+        }))
 }
 
 /// Runs the command that was asked for, or `show` on the built-in checkpoint.

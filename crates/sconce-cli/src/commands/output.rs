@@ -46,13 +46,6 @@ pub(super) fn input() -> Arg {
 /// Opens a file as `--flat` and `--no-metadata` want it, with the names of what they leave out.
 pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
     let path = matches.get_one::<OsString>("file").expect("clap requires the file");
-    if sconce::compress::recover(path).is_ok_and(|recovered| recovered) {
-        // An old journal is no reason to fail, but one to tell.
-        eprintln!(
-            "sconce: {}: an interrupted change in place was undone",
-            printable(&path.to_string_lossy())
-        );
-    }
     let mut archive = io::open(path)?;
     let mut left_out = Vec::new();
     if matches.get_flag("flat") {
@@ -64,6 +57,18 @@ pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
         archive.clear_metadata();
     }
     Ok((archive, left_out))
+}
+
+/// Puts the old bytes back if an earlier change of the file in place was interrupted, and says so.
+pub(super) fn undo_interrupted(path: &OsString) -> Result<()> {
+    if sconce::compress::recover(path)? {
+        // Standard output may be JSON.
+        eprintln!(
+            "sconce: {}: an interrupted change in place was undone",
+            printable(&path.to_string_lossy())
+        );
+    }
+    Ok(())
 }
 
 /// The argument `--in-place`.

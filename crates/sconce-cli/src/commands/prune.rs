@@ -74,6 +74,9 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
     let prune = prune(matches)?;
     let path = matches.get_one::<OsString>("file").expect("clap requires the file");
     let how = How::of(matches)?;
+    if let How::InPlace = how {
+        output::undo_interrupted(path)?;
+    }
     let (archive, left_out) = output::open(matches)?;
     let report = Report::default();
     let (pruned, written);

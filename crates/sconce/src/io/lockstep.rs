@@ -1,6 +1,6 @@
 //! Several stored tensors, read side by side.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use super::archive::Archive;
@@ -64,7 +64,7 @@ pub fn for_each_chunk_of(
         }
     }
     thread::scope(|scope| {
-        let mut queues: Vec<(Receiver<Vec<u8>>, SyncSender<Vec<u8>>)> = Vec::new();
+        let mut queues = Vec::new();
         let mut readers = Vec::new();
         for &(archive, entry) in tensors {
             let (filled, full) = sync_channel::<Vec<u8>>(1);

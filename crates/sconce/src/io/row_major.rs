@@ -46,7 +46,7 @@ impl ReadAt for RowMajor {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let wanted = range(offset, out.len() as u64, self.size())?;
         if self.entry.is_contiguous() {
-            return self.archive.read_contiguous(&self.entry, offset, out);
+            return self.archive.read_part(&self.entry, offset, out);
         }
         let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let bytes = match held.take() {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use super::limits::MAX_NAME_BYTES;
 use crate::error::{Context, Error, ErrorKind, Result};
 
+const NOT_REGULAR: &str = "not a regular file";
+
 /// Bytes that can be read at any position, from several threads at once.
 ///
 /// Files, memory, records of an archive and the storages of live tensors are read through this trait, so that
@@ -91,6 +93,10 @@ impl Source {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let name = path.display().to_string();
+        // Opening a pipe would wait for its writer.
+        if !std::fs::metadata(path).context(|| name.clone())?.is_file() {
+            return Err(Error::new(ErrorKind::Io, NOT_REGULAR).context(name));
+        }
         let file = File::open(path).context(|| name.clone())?;
         super::journal::check(path).context(|| name.clone())?;
         Self::of(name, file, Some(path.to_path_buf()))
@@ -108,7 +114,7 @@ impl Source {
     fn of(name: String, file: File, path: Option<PathBuf>) -> Result<Self> {
         let metadata = file.metadata().context(|| name.clone())?;
         if !metadata.is_file() {
-            return Err(Error::new(ErrorKind::Io, "not a regular file").context(name));
+            return Err(Error::new(ErrorKind::Io, NOT_REGULAR).context(name));
         }
         let bytes = FileBytes { file: PositionedFile::new(file), size: metadata.len(), path: path.clone() };
         Ok(Self { name, path, bytes: Arc::new(bytes) })

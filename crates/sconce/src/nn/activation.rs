@@ -250,7 +250,7 @@ impl PReLU {
 
 impl Layer for PReLU {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        named(x.prelu(&self.weight), Some(&self.weight))
+        named(self.weight.value().and_then(|weight| x.prelu(&weight)), Some(&self.weight))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Attention with several heads.
 
+use super::form::realised;
 use super::init;
 use super::leaf::{Mode, Param};
 use super::linear::{Linear, LinearConfig};
@@ -122,7 +123,7 @@ impl MultiheadAttention {
     ///
     /// If a number is 0, the heads do not divide the features, or dropout is no probability.
     pub fn with(embed_dim: usize, num_heads: usize, config: MultiheadAttentionConfig) -> Result<Self> {
-        if embed_dim == 0 || num_heads == 0 || embed_dim % num_heads != 0 {
+        if embed_dim == 0 || num_heads == 0 || !embed_dim.is_multiple_of(num_heads) {
             return Err(Error::argument(format!(
                 "MultiheadAttention: {num_heads} heads do not divide {embed_dim} features"
             )));
@@ -190,7 +191,11 @@ impl MultiheadAttention {
         value: &Tensor,
         options: AttendOptions<'_>,
     ) -> Result<(Tensor, Option<Tensor>)> {
-        let result = self.compute(query, key, value, options).context(|| "MultiheadAttention");
+        let own = [&self.in_proj_weight, &self.q_proj_weight, &self.k_proj_weight, &self.v_proj_weight];
+        let others = [&self.in_proj_bias, &self.bias_k, &self.bias_v, &self.out_proj.bias];
+        let all = own.into_iter().chain(others).map(Option::as_ref).chain([Some(&self.out_proj.weight)]);
+        let result = realised(self, all).and_then(|this| this.compute(query, key, value, options));
+        let result = result.context(|| "MultiheadAttention");
         named(result, self.in_proj_weight.as_ref().or(self.q_proj_weight.as_ref()))
     }
 

@@ -1,5 +1,6 @@
 //! One step of a recurrent layer.
 
+use super::form::realised;
 use super::init;
 use super::leaf::Param;
 use super::place::named;
@@ -182,13 +183,16 @@ macro_rules! cells {
                         None => Tensor::zeros(&shape, x.dtype()),
                     };
                     let gates: Gates = $gates(self.nonlinearity);
+                    let biases = [self.bias_ih.as_ref(), self.bias_hh.as_ref()];
+                    let this =
+                        realised(self, [Some(&self.weight_ih), Some(&self.weight_hh)].into_iter().chain(biases))?;
                     let step = Step {
                         gates,
-                        weight_hh: &self.weight_hh,
-                        bias_hh: self.bias_hh.as_ref(),
+                        weight_hh: &this.weight_hh,
+                        bias_hh: this.bias_hh.as_ref(),
                         weight_hr: None,
                     };
-                    let given = linear(x, &self.weight_ih, self.bias_ih.as_deref()).context(|| $text)?;
+                    let given = linear(x, &this.weight_ih, this.bias_ih.as_deref()).context(|| $text)?;
                     let c = if matches!(gates, Gates::Lstm) { Some(state(c)?) } else { None };
                     step.run(&given, &state(h)?, c.as_ref()).context(|| $text)
                 }

@@ -48,6 +48,10 @@ impl<M: Module> Module for Option<M> {
     fn type_name(&self) -> &'static str {
         self.as_ref().map_or("None", M::type_name)
     }
+
+    fn identity(&self) -> Option<usize> {
+        self.as_ref().and_then(M::identity)
+    }
 }
 
 /// The module itself: no segment of a path.
@@ -70,6 +74,10 @@ impl<M: Module + ?Sized> Module for Box<M> {
 
     fn type_name(&self) -> &'static str {
         (**self).type_name()
+    }
+
+    fn identity(&self) -> Option<usize> {
+        (**self).identity()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Convolutions.
 
 use super::extent::Extent;
+use super::form::realised;
 use super::layer::Layer;
 use super::leaf::{Param, leaves};
 use super::linear::init_like_pytorch;
@@ -267,7 +268,8 @@ macro_rules! convolution {
                 let (x, padding) =
                     padded(x, self.padding, self.padding_mode, self.kernel_size, dilation)?;
                 let options = ConvOptions { stride, padding, dilation, groups };
-                $function(&x, &self.weight, self.bias.as_deref(), options)
+                let this = realised(self, [Some(&self.weight), self.bias.as_ref()])?;
+                $function(&x, &this.weight, this.bias.as_deref(), options)
             }
         }
 
@@ -409,7 +411,8 @@ macro_rules! transposed {
             fn compute(&self, x: &Tensor, output_padding: [usize; $dims]) -> Result<Tensor> {
                 let Self { stride, padding, dilation, groups, .. } = *self;
                 let options = ConvTransposeOptions { stride, padding, output_padding, dilation, groups };
-                $function(x, &self.weight, self.bias.as_deref(), options)
+                let this = realised(self, [Some(&self.weight), self.bias.as_ref()])?;
+                $function(x, &this.weight, this.bias.as_deref(), options)
             }
         }
 

@@ -1,5 +1,6 @@
 //! Tables of vectors.
 
+use super::form::realised;
 use super::init;
 use super::layer::Layer;
 use super::leaf::{Param, settings};
@@ -138,7 +139,8 @@ impl Layer for Embedding {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { padding_idx, max_norm, norm_type, scale_grad_by_freq, .. } = *self;
         let options = EmbeddingOptions { padding_idx, max_norm, norm_type, scale_grad_by_freq };
-        named(functional::embedding(x, &self.weight, options), Some(&self.weight))
+        let compute = || functional::embedding(x, &realised(self, [Some(&self.weight)])?.weight, options);
+        named(compute(), Some(&self.weight))
     }
 }
 
@@ -261,6 +263,7 @@ impl EmbeddingBag {
             norm_type: self.norm_type,
             scale_grad_by_freq: self.scale_grad_by_freq,
         };
-        named(functional::embedding_bag(x, &self.weight, options), Some(&self.weight))
+        let compute = || functional::embedding_bag(x, &realised(self, [Some(&self.weight)])?.weight, options);
+        named(compute(), Some(&self.weight))
     }
 }

@@ -74,7 +74,8 @@ pub trait ModuleExt: Module {
         self.named_buffers().into_iter().map(|(_, buffer)| buffer).collect()
     }
 
-    /// Paths and modules, this one first, under the empty path.
+    /// Paths and modules, this one first, under the empty path; one that is [`Shared`](super::Shared) by several places
+    /// at the first.
     ///
     /// ```
     /// use sconce::nn::{Linear, ModuleExt, ReLU, Sequential};
@@ -90,8 +91,17 @@ pub trait ModuleExt: Module {
     /// ```
     fn named_modules(&self) -> Vec<(String, &dyn Module)> {
         let mut list = Vec::new();
+        let mut seen = Identities::default();
+        let mut repeated: Option<String> = None;
         walk(self.as_module(), Want::Params, &mut |path, item| {
-            if let Item::Module(module) = item {
+            let Item::Module(module) = item else { return };
+            let within = |top: &String| path.strip_prefix(top).is_some_and(|rest| rest.starts_with('.'));
+            if repeated.as_ref().is_some_and(within) {
+                return;
+            }
+            let first = module.identity().is_none_or(|identity| seen.insert(identity));
+            repeated = (!first).then(|| path.to_owned());
+            if first {
                 list.push((path.to_owned(), module));
             }
         });

@@ -3,6 +3,11 @@
 //! Every function fills a tensor in place without recording. Bounds and deviations are computed in float64, in
 //! PyTorch's order, so that after [`manual_seed`](crate::manual_seed) the values are PyTorch's bit for bit.
 
+mod matrix;
+
+pub(super) use matrix::orthonormal_columns;
+pub use matrix::{orthogonal_, sparse_};
+
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result, no_grad};
 

@@ -1,7 +1,9 @@
 //! The leaves of a module: parameters, buffers and the mode.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 
+use super::form::{Form, placeholder};
 use super::module::{Leaf, LeafMut};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
@@ -20,8 +22,16 @@ use crate::{Context, Result};
 /// assert!(weight.clone().is(&weight));
 /// # Ok::<(), sconce::Error>(())
 /// ```
+///
+/// A parameter may be computed from others ([`parametrize`](super::parametrize), [`prune`](super::prune)). Then it
+/// dereferences to NaN of its shape and dtype, and a forward reads it by [`value`](Self::value), as all layers here do.
 #[derive(Clone, Debug)]
-pub struct Param(Tensor);
+pub struct Param {
+    tensor: Tensor,
+    form: Option<Box<Form>>,
+    /// Whether it was taken out and put back: it is then listed after those that never were, as in PyTorch.
+    late: bool,
+}
 
 impl Param {
     /// Makes a trained parameter of a tensor's memory, without its history.
@@ -30,17 +40,40 @@ impl Param {
     ///
     /// If the dtype is not floating point.
     pub fn new(tensor: &Tensor) -> Result<Self> {
-        tensor.detach().requires_grad_(true).map(Self).context(|| "Param::new")
+        tensor.detach().requires_grad_(true).map(Self::of).context(|| "Param::new")
     }
 
     /// Makes a parameter that is not trained until `requires_grad_(true)`; any dtype will do.
     pub fn frozen(tensor: &Tensor) -> Self {
-        Self(tensor.detach())
+        Self::of(tensor.detach())
     }
 
     /// The tensor.
     pub fn tensor(&self) -> &Tensor {
-        &self.0
+        &self.tensor
+    }
+
+    /// The tensor that a forward computes with: this one, or what it is computed from others as, with its history.
+    ///
+    /// # Errors
+    ///
+    /// If that computation fails.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, prune};
+    /// use sconce::Tensor;
+    ///
+    /// let mut layer = Linear::new(2, 1)?;
+    /// prune::custom_from_mask(&mut layer, "weight", &Tensor::from_vec(vec![0.0f32, 1.0], [1, 2])?)?;
+    /// assert_eq!(layer.weight.value()?.to_vec::<f32>()?[0], 0.0);
+    /// assert!(layer.weight.to_vec::<f32>()?[0].is_nan());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn value(&self) -> Result<Cow<'_, Tensor>> {
+        match &self.form {
+            None => Ok(Cow::Borrowed(&self.tensor)),
+            Some(form) => form.value().map(Cow::Owned),
+        }
     }
 }
 
@@ -82,13 +115,47 @@ impl Buffer {
 impl Param {
     /// A parameter that is this very tensor.
     pub(super) fn of(tensor: Tensor) -> Self {
-        Self(tensor)
+        Self { tensor, form: None, late: false }
+    }
+
+    /// A parameter that was computed from others and is a tensor again.
+    pub(super) fn put_back(tensor: Tensor) -> Self {
+        Self { tensor, form: None, late: true }
+    }
+
+    /// A parameter that is computed from others; `placeholder` has its shape and dtype.
+    pub(super) fn computed(placeholder: Tensor, form: Form) -> Self {
+        Self { tensor: placeholder, form: Some(Box::new(form)), late: false }
+    }
+
+    /// What it is computed from, if it is.
+    pub(super) fn form(&self) -> Option<&Form> {
+        self.form.as_deref()
+    }
+
+    pub(super) fn form_mut(&mut self) -> Option<&mut Form> {
+        self.form.as_deref_mut()
+    }
+
+    /// Takes the dtype of what it is computed from.
+    pub(super) fn follow(&mut self) {
+        let dtype = self.form().and_then(|form| form.originals().first()).map(|original| original.dtype());
+        if let Some(dtype) = dtype.filter(|dtype| *dtype != self.tensor.dtype())
+            && let Ok(placeholder) = placeholder(self.tensor.shape(), dtype)
+        {
+            self.tensor = placeholder;
+        }
+    }
+
+    /// Whether it is listed after the others of its module.
+    pub(super) fn is_late(&self) -> bool {
+        self.late || self.form.is_some()
     }
 
     /// Puts another tensor in the place of this one, which whoever still holds it can ask about.
     pub(super) fn replace(&mut self, tensor: Tensor) {
-        self.0.set_replaced();
-        self.0 = tensor;
+        self.tensor.set_replaced();
+        self.tensor = tensor;
     }
 }
 
@@ -171,7 +238,7 @@ macro_rules! tensor_leaf {
     };
 }
 
-tensor_leaf!(Param, self => self.0);
+tensor_leaf!(Param, self => self.tensor);
 tensor_leaf!(Buffer, self => self.tensor);
 
 /// Implements `Module` for a leaf: it has no fields, and says what it is.

@@ -1,5 +1,6 @@
 //! Fully connected layers.
 
+use super::form::realised;
 use super::init::{self, Fan, Nonlinearity};
 use super::layer::Layer;
 use super::leaf::Param;
@@ -89,7 +90,11 @@ impl Linear {
 
 impl Layer for Linear {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        named(functional::linear(x, &self.weight, self.bias.as_deref()), Some(&self.weight))
+        let compute = || {
+            let this = realised(self, [Some(&self.weight), self.bias.as_ref()])?;
+            functional::linear(x, &this.weight, this.bias.as_deref())
+        };
+        named(compute(), Some(&self.weight))
     }
 }
 
@@ -156,6 +161,10 @@ impl Bilinear {
     ///
     /// If the inputs do not fit the layer.
     pub fn forward(&self, input1: &Tensor, input2: &Tensor) -> Result<Tensor> {
-        named(functional::bilinear(input1, input2, &self.weight, self.bias.as_deref()), Some(&self.weight))
+        let compute = || {
+            let this = realised(self, [Some(&self.weight), self.bias.as_ref()])?;
+            functional::bilinear(input1, input2, &this.weight, this.bias.as_deref())
+        };
+        named(compute(), Some(&self.weight))
     }
 }

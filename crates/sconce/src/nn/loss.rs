@@ -1,5 +1,6 @@
 //! Losses as modules.
 
+use super::form::realised;
 use super::leaf::{Buffer, settings};
 use super::linear::{Linear, LinearConfig};
 use crate::functional::{self, CrossEntropyOptions, CtcOptions, PoissonOptions, Reduction, TripletOptions};
@@ -406,9 +407,10 @@ impl LinearCrossEntropyLoss {
     pub fn forward(&self, input: &Tensor, target: &Tensor) -> Result<Tensor> {
         let mut shape = vec![self.num_classes];
         shape.extend(&self.out_features);
-        let bias = self.linear.bias.as_ref().map(|b| b.reshape(&shape)).transpose()?;
+        let linear = realised(&self.linear, [Some(&self.linear.weight), self.linear.bias.as_ref()])?;
+        let bias = linear.bias.as_ref().map(|b| b.reshape(&shape)).transpose()?;
         shape.push(self.in_features);
-        let weight = self.linear.weight.reshape(&shape)?;
+        let weight = linear.weight.reshape(&shape)?;
         let options = CrossEntropyOptions {
             weight: self.weight.as_deref(),
             ignore_index: self.ignore_index.unwrap_or(-100),

@@ -1,6 +1,7 @@
 //! Modules, layers and losses; PyTorch's `torch.nn`.
 
 mod activation;
+mod adaptive_softmax;
 mod attention;
 mod cell;
 mod containers;
@@ -12,6 +13,8 @@ mod embedding;
 mod ext;
 mod extent;
 mod file;
+mod form;
+mod functional_call;
 pub mod init;
 mod layer;
 mod lazy;
@@ -23,10 +26,13 @@ mod module;
 mod norm;
 mod norm_layers;
 mod pad;
+pub mod parametrize;
 mod place;
 mod pool;
+pub mod prune;
 mod recurrent;
 mod sequential;
+mod shared;
 mod simple;
 mod state_dict;
 mod summary;
@@ -39,6 +45,7 @@ pub use activation::{
     ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
     Tanhshrink, Threshold,
 };
+pub use adaptive_softmax::{AdaptiveLogSoftmaxConfig, AdaptiveLogSoftmaxWithLoss};
 pub use attention::{AttendOptions, MultiheadAttention, MultiheadAttentionConfig};
 pub use cell::{CellConfig, GRUCell, LSTMCell, RNNCell};
 pub use conv::{
@@ -53,6 +60,7 @@ pub use ext::ModuleExt;
 pub(crate) use ext::each_parameter;
 pub use extent::Extent;
 pub use file::LoadOptions;
+pub use functional_call::functional_call;
 pub use layer::Layer;
 pub use lazy::Lazy;
 pub use leaf::{Buffer, Mode, Param};
@@ -85,6 +93,7 @@ pub use pool::{
 };
 pub use recurrent::{GRU, LSTM, RNN, Recurrence, RecurrentConfig};
 pub use sequential::Sequential;
+pub use shared::Shared;
 pub use simple::{
     ChannelShuffle, Flatten, Fold, Identity, PixelShuffle, PixelUnshuffle, Unflatten, Unfold, Upsample,
 };

@@ -53,6 +53,11 @@ pub trait Module: AsModule + Send + Sync {
 
     /// The name of the type, without its path.
     fn type_name(&self) -> &'static str;
+
+    /// What all places of a module that is at several have in common; see [`Shared`](super::Shared).
+    fn identity(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// The end of a path in a module.
@@ -81,6 +86,8 @@ pub enum LeafMut<'a> {
     Buffer(&'a mut Buffer),
     /// Whether the module trains or evaluates.
     Mode(&'a mut Mode),
+    /// How much of a batch goes into the running statistics of a batch normalisation; `None` for the mean of all.
+    Momentum(&'a mut Option<f64>),
 }
 
 /// Lets generic code over `M: Module + ?Sized` make a `&dyn Module`; implemented for every module.

@@ -1,8 +1,10 @@
 //! Batch normalisation.
 
+use super::form::realised;
 use super::init;
 use super::layer::Layer;
-use super::leaf::{Buffer, Mode, Param};
+use super::leaf::{Buffer, Mode, Param, leaves};
+use super::module::{Leaf, LeafMut};
 use super::place::named;
 use crate::functional::{self, RunningStats};
 use crate::tensor::{DType, Tensor};
@@ -36,6 +38,14 @@ impl Default for BatchNormConfig {
             dtype: DType::F32,
         }
     }
+}
+
+/// The momentum of a layer, which averaging over batches sets aside for a while.
+#[derive(Clone, Copy, Debug)]
+struct Momentum(Option<f64>);
+
+leaves! {
+    Momentum, "Momentum", self => self.0.as_ref().map_or(Leaf::Absent, |m| Leaf::Setting(m)), Some(LeafMut::Momentum(&mut self.0));
 }
 
 /// What all layers hold, in PyTorch's order.
@@ -99,7 +109,7 @@ macro_rules! batch_norm {
             pub mode: Mode,
             num_features: usize,
             eps: f64,
-            momentum: Option<f64>,
+            momentum: Momentum,
         }
 
         impl $type {
@@ -129,7 +139,7 @@ macro_rules! batch_norm {
                     mode: Mode::Train,
                     num_features,
                     eps: config.eps,
-                    momentum: config.momentum,
+                    momentum: Momentum(config.momentum),
                 })
             }
 
@@ -142,7 +152,7 @@ macro_rules! batch_norm {
                     )));
                 }
                 let tracked = if self.mode.is_train() { self.num_batches_tracked.as_ref() } else { None };
-                let momentum = match (self.momentum, tracked) {
+                let momentum = match (self.momentum.0, tracked) {
                     (Some(momentum), _) => momentum,
                     (None, Some(batches)) => 1.0 / (batches.item_i64()? + 1) as f64,
                     (None, None) => 0.0,
@@ -151,11 +161,12 @@ macro_rules! batch_norm {
                     (Some(mean), Some(var)) => Some(RunningStats { mean, var }),
                     _ => None,
                 };
+                let this = realised(self, [self.weight.as_ref(), self.bias.as_ref()])?;
                 let y = functional::batch_norm(
                     x,
                     running,
-                    self.weight.as_deref(),
-                    self.bias.as_deref(),
+                    this.weight.as_deref(),
+                    this.bias.as_deref(),
                     self.mode.is_train() || running.is_none(),
                     momentum,
                     self.eps,

@@ -1,5 +1,6 @@
 //! Normalisation of layers, groups and instances.
 
+use super::form::realised;
 use super::init;
 use super::layer::Layer;
 use super::leaf::{Buffer, Mode, Param};
@@ -115,9 +116,12 @@ impl LayerNorm {
 
 impl Layer for LayerNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
-        let y = functional::layer_norm(x, &self.normalized_shape, weight, bias, self.eps);
-        named(y, self.weight.as_ref())
+        let compute = || {
+            let this = realised(self, [self.weight.as_ref(), self.bias.as_ref()])?;
+            let (weight, bias) = (this.weight.as_deref(), this.bias.as_deref());
+            functional::layer_norm(x, &self.normalized_shape, weight, bias, self.eps)
+        };
+        named(compute(), self.weight.as_ref())
     }
 }
 
@@ -168,8 +172,11 @@ impl RMSNorm {
 
 impl Layer for RMSNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = functional::rms_norm(x, &self.normalized_shape, self.weight.as_deref(), self.eps);
-        named(y, self.weight.as_ref())
+        let compute = || {
+            let this = realised(self, [self.weight.as_ref()])?;
+            functional::rms_norm(x, &self.normalized_shape, this.weight.as_deref(), self.eps)
+        };
+        named(compute(), self.weight.as_ref())
     }
 }
 
@@ -210,7 +217,7 @@ impl GroupNorm {
     ///
     /// If the groups do not divide the channels, or the dtype is not floating point.
     pub fn with(num_groups: usize, num_channels: usize, config: NormConfig) -> Result<Self> {
-        if num_groups == 0 || num_channels % num_groups != 0 {
+        if num_groups == 0 || !num_channels.is_multiple_of(num_groups) {
             return Err(Error::argument(format!(
                 "GroupNorm: {num_groups} groups do not divide {num_channels} channels"
             )));
@@ -227,8 +234,11 @@ impl GroupNorm {
 
 impl Layer for GroupNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (weight, bias) = (self.weight.as_deref(), self.bias.as_deref());
-        named(functional::group_norm(x, self.num_groups, weight, bias, self.eps), self.weight.as_ref())
+        let compute = || {
+            let this = realised(self, [self.weight.as_ref(), self.bias.as_ref()])?;
+            functional::group_norm(x, self.num_groups, this.weight.as_deref(), this.bias.as_deref(), self.eps)
+        };
+        named(compute(), self.weight.as_ref())
     }
 }
 
@@ -377,11 +387,12 @@ macro_rules! instance_norm {
                         (Some(mean), Some(var)) => Some(RunningStats { mean, var }),
                         _ => None,
                     };
+                    let this = realised(self, [self.weight.as_ref(), self.bias.as_ref()])?;
                     let y = functional::instance_norm(
                         &x,
                         running,
-                        self.weight.as_deref(),
-                        self.bias.as_deref(),
+                        this.weight.as_deref(),
+                        this.bias.as_deref(),
                         self.mode.is_train() || running.is_none(),
                         self.momentum.unwrap_or(0.0),
                         self.eps,

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::cell::{Gates, Step};
+use super::form::realised;
 use super::init;
 use super::leaf::{Mode, Param};
 use super::module::Module;
@@ -169,7 +170,8 @@ impl Layers {
         cell: Option<&Tensor>,
     ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let first = self.parameters.first().map(|(_, parameter)| parameter);
-        named(self.compute(x, hidden, cell).context(|| self.name), first)
+        let this = realised(self, self.parameters.values().map(Some));
+        named(this.and_then(|this| this.compute(x, hidden, cell)).context(|| self.name), first)
     }
 
     fn compute(
@@ -268,7 +270,9 @@ impl Layers {
         let cells = if cells.is_empty() { None } else { Some(joined(&cells)?) };
         Ok((y, joined(&hiddens)?, cells))
     }
+}
 
+impl Module for Layers {
     fn fields<'a>(&'a self, f: &mut dyn FnMut(&str, &'a dyn Module)) {
         self.parameters.iter().for_each(|(name, parameter)| f(name, parameter));
         f("mode", &self.mode);
@@ -282,6 +286,10 @@ impl Layers {
     fn fields_mut<'a>(&'a mut self, f: &mut dyn FnMut(&str, &'a mut dyn Module)) {
         self.parameters.iter_mut().for_each(|(name, parameter)| f(name, parameter));
         f("mode", &mut self.mode);
+    }
+
+    fn type_name(&self) -> &'static str {
+        self.name
     }
 }
 

@@ -20,8 +20,8 @@ use crate::tensor::{DType, Dims, Tensor};
 ///     "\
 /// Sequential
 /// ├─ 0: Linear(in_features=4, out_features=3)
-/// │  ├─ weight                                 [3, 4]  float32  12
-/// │  └─ bias                                   [3]     float32   3  frozen
+/// │  ├─ weight  [3, 4]  float32  12
+/// │  └─ bias    [3]     float32   3  frozen
 /// └─ 1: ReLU
 /// parameters: 15 (12 trainable, 3 frozen), buffers: 0, bytes: 60
 /// "

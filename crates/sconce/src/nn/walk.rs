@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::containers::SEQUENCES;
+use super::leaf::Param;
 use super::module::{Leaf, LeafMut, Module};
 
 /// What the traversal meets.
@@ -22,9 +23,15 @@ pub(super) enum Want {
 /// Visits modules in pre-order, the root under the empty path; right after a module its own parameters, then its other
 /// leaves, each in the order of declaration; then its children.
 ///
+/// Of a parameter that is computed from others, those are visited: after the module's other parameters and leaves, or
+/// in modules of their own after its children, as in PyTorch.
+///
 /// The recursion is as deep as the module is nested, which its drop is as well.
 pub(super) fn walk<'a>(root: &'a dyn Module, want: Want, f: &mut dyn FnMut(&str, Item<'a>)) {
     match root.leaf() {
+        Some(Leaf::Param(parameter)) if let Some(form) = parameter.form() => {
+            module(form, &mut String::new(), want, f);
+        }
         Some(leaf) => f("", Item::Leaf(leaf)),
         None => module(root, &mut String::new(), want, f),
     }
@@ -32,16 +39,34 @@ pub(super) fn walk<'a>(root: &'a dyn Module, want: Want, f: &mut dyn FnMut(&str,
 
 fn module<'a>(this: &'a dyn Module, path: &mut String, want: Want, f: &mut dyn FnMut(&str, Item<'a>)) {
     f(path, Item::Module(this));
-    let (mut other_leaves, mut children) = (false, false);
+    let (mut late, mut other_leaves, mut children) = (false, false, false);
     this.fields(&mut |name, field| match field.leaf() {
+        Some(Leaf::Param(parameter)) if parameter.is_late() => late = true,
         Some(leaf @ Leaf::Param(_)) => at(path, name, |path| f(path, Item::Leaf(leaf))),
         Some(_) => other_leaves = true,
         None => children = true,
     });
+    if late {
+        each_late(this, &mut |name, parameter| match parameter.form() {
+            None => at(path, name, |path| f(path, Item::Leaf(Leaf::Param(parameter)))),
+            Some(form) => form.suffixed(name, false, &mut |name, leaf| {
+                at(path, name, |path| f(path, Item::Leaf(leaf)));
+            }),
+        });
+    }
     if other_leaves && want == Want::Everything {
         this.fields(&mut |name, field| match field.leaf() {
             None | Some(Leaf::Param(_) | Leaf::Absent) => {}
             Some(leaf) => at(path, name, |path| f(path, Item::Leaf(leaf))),
+        });
+    }
+    if late && want == Want::Everything {
+        each_late(this, &mut |name, parameter| {
+            if let Some(form) = parameter.form() {
+                form.suffixed(name, true, &mut |name, leaf| {
+                    at(path, name, |path| f(path, Item::Leaf(leaf)));
+                });
+            }
         });
     }
     if children {
@@ -56,6 +81,43 @@ fn module<'a>(this: &'a dyn Module, path: &mut String, want: Want, f: &mut dyn F
                 });
             }
         });
+    }
+    if late {
+        let mut first = true;
+        each_late(this, &mut |name, parameter| {
+            if let Some(form) = parameter.form().filter(|form| form.is_module()) {
+                at(path, PARAMETRIZATIONS, |path| {
+                    if std::mem::take(&mut first) {
+                        f(path, Item::Module(&Parametrizations));
+                    }
+                    at(path, name, |path| module(form, path, want, f));
+                });
+            }
+        });
+    }
+}
+
+/// The parameters of a module that are listed after its others.
+fn each_late<'a>(this: &'a dyn Module, f: &mut dyn FnMut(&str, &'a Param)) {
+    this.fields(&mut |name, field| match field.leaf() {
+        Some(Leaf::Param(parameter)) if parameter.is_late() => f(name, parameter),
+        _ => {}
+    });
+}
+
+/// The module that PyTorch keeps parametrisations in.
+const PARAMETRIZATIONS: &str = "parametrizations";
+
+/// That module, as a listing shows it.
+struct Parametrizations;
+
+impl Module for Parametrizations {
+    fn fields<'a>(&'a self, _: &mut dyn FnMut(&str, &'a dyn Module)) {}
+
+    fn fields_mut<'a>(&'a mut self, _: &mut dyn FnMut(&str, &'a mut dyn Module)) {}
+
+    fn type_name(&self) -> &'static str {
+        "ModuleDict"
     }
 }
 
@@ -94,14 +156,45 @@ fn at(path: &mut String, name: &str, f: impl FnOnce(&mut String)) {
     path.truncate(length);
 }
 
-/// Visits every leaf that can be changed, in the order of declaration.
+/// Visits every leaf that can be changed, in the order of declaration; of a parameter that is computed from others,
+/// those.
 pub(super) fn walk_mut(module: &mut dyn Module, f: &mut dyn FnMut(LeafMut<'_>)) {
     if module.leaf().is_some() {
-        if let Some(leaf) = module.leaf_mut() {
-            f(leaf);
+        match module.leaf_mut() {
+            Some(LeafMut::Param(parameter)) => match parameter.form_mut() {
+                Some(form) => {
+                    form.fields_mut(&mut |_, field| walk_mut(field, f));
+                    parameter.follow();
+                }
+                None => f(LeafMut::Param(parameter)),
+            },
+            Some(leaf) => f(leaf),
+            None => {}
         }
     } else {
         module.fields_mut(&mut |_, field| walk_mut(field, f));
+    }
+}
+
+/// Visits every parameter that a module declares, also those that are computed from others, with its path.
+pub(super) fn each_declared<'a>(this: &'a dyn Module, path: &mut String, f: &mut dyn FnMut(&str, &'a Param)) {
+    match this.leaf() {
+        Some(Leaf::Param(parameter)) => f(path, parameter),
+        Some(_) => {}
+        None => this.fields(&mut |name, field| at(path, name, |path| each_declared(field, path, f))),
+    }
+}
+
+/// As [`each_declared`], to change them.
+pub(super) fn each_declared_mut(
+    this: &mut dyn Module,
+    path: &mut String,
+    f: &mut dyn FnMut(&str, &mut Param),
+) {
+    if this.leaf().is_none() {
+        this.fields_mut(&mut |name, field| at(path, name, |path| each_declared_mut(field, path, f)));
+    } else if let Some(LeafMut::Param(parameter)) = this.leaf_mut() {
+        f(path, parameter);
     }
 }
 

@@ -1,7 +1,11 @@
 //! Elementwise functions that are computed in double precision: inverse and hyperbolic functions, gamma and its kin.
 
+mod functions;
+
+pub(crate) use self::functions::{Special, Special2};
 use super::binary::{BOTH, NEITHER, X, binary};
 use super::unary::unary;
+<<<<<<< HEAD
 use crate::Result;
 use crate::tensor::Tensor;
 
@@ -250,6 +254,8 @@ fn zeta(s: u32, x: f64) -> f64 {
     }
     sum
 }
+=======
+>>>>>>> main
 
 unary! {
     static SPECIAL;

@@ -58,7 +58,7 @@ impl Rule for Adadelta {
         ("differentiable", Value::Bool(false)),
     ];
 
-    options!(lr: number, rho: number, eps: number, weight_decay: number, maximize: flag);
+    options!(lr, rho, eps, weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, eps, weight_decay);

@@ -1,6 +1,6 @@
 //! Adafactor: Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost".
 
-use super::options::{check_non_negative, counter, zeros};
+use super::options::{check_non_negative, counter, options, zeros};
 use super::rule::{Rule, invalid, non_negative};
 use super::state::Value;
 use crate::nn::Buffer;
@@ -51,44 +51,7 @@ impl Rule for Adafactor {
 
     const FOREIGN: &'static [(&'static str, Value)] = &[("foreach", Value::None)];
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
-    fn options(&self) -> Vec<(&'static str, Value)> {
-        let first = self.eps.0.map_or(Value::None, Value::Float);
-        vec![
-            ("lr", self.lr.into()),
-            ("beta2_decay", self.beta2_decay.into()),
-            ("eps", Value::Tuple(vec![first, self.eps.1.into()])),
-            ("d", self.d.into()),
-            ("weight_decay", self.weight_decay.into()),
-            ("maximize", self.maximize.into()),
-        ]
-    }
-
-    fn set_option(&mut self, name: &str, value: &Value) -> Result<bool> {
-        match (name, value) {
-            ("lr", _) => self.lr = value.number()?,
-            ("beta2_decay", _) => self.beta2_decay = value.number()?,
-            ("eps", Value::Tuple(pair)) if pair.len() == 2 && pair[0] == Value::None => {
-                self.eps = (None, pair[1].number()?);
-            }
-            ("eps", _) => {
-                let (first, second) = value.pair()?;
-                self.eps = (Some(first), second);
-            }
-            ("d", _) => self.d = value.number()?,
-            ("weight_decay", _) => self.weight_decay = value.number()?,
-            ("maximize", _) => self.maximize = value.flag()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
+    options!(lr, beta2_decay, eps, d, weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, weight_decay);

@@ -57,10 +57,7 @@ impl Rule for Adagrad {
     /// PyTorch makes the sums with the optimiser, not with the first gradient.
     const EAGER: bool = true;
 
-    options!(
-        lr: number, lr_decay: number, eps: number, weight_decay: number, initial_accumulator_value: number,
-        maximize: flag
-    );
+    options!(lr, lr_decay, eps, weight_decay, initial_accumulator_value, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, lr_decay, weight_decay, initial_accumulator_value, eps);

@@ -1,10 +1,11 @@
 //! Adam, and Adam with decoupled weight decay.
 
-use super::rule::{Rule, invalid, non_negative};
+use super::options::{check_betas, check_non_negative, counter, options, zeros};
+use super::rule::Rule;
 use super::state::Value;
 use crate::nn::Buffer;
 use crate::ops::driver::optim::{self as fused, Moments};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use crate::{Module, Result};
 
 /// What [`Adam`] and [`AdamW`] keep of a parameter.
@@ -44,6 +45,8 @@ macro_rules! adam {
             pub amsgrad: bool,
             /// Whether to ascend instead; false.
             pub maximize: bool,
+            #[doc = concat!("Whether weight decay is kept apart from the gradient; ", stringify!($decoupled), ".")]
+            pub decoupled_weight_decay: bool,
         }
 
         impl Default for $type {
@@ -55,6 +58,7 @@ macro_rules! adam {
                     weight_decay: $decay,
                     amsgrad: false,
                     maximize: false,
+                    decoupled_weight_decay: $decoupled,
                 }
             }
         }
@@ -69,61 +73,21 @@ macro_rules! adam {
                 ("capturable", Value::Bool(false)),
                 ("differentiable", Value::Bool(false)),
                 ("fused", Value::None),
-                ("decoupled_weight_decay", Value::Bool($decoupled)),
             ];
 
-            fn lr(&self) -> f64 {
-                self.lr
-            }
-
-            fn set_lr(&mut self, lr: f64) {
-                self.lr = lr;
-            }
-
-            fn options(&self) -> Vec<(&'static str, Value)> {
-                vec![
-                    ("lr", self.lr.into()),
-                    ("betas", self.betas.into()),
-                    ("eps", self.eps.into()),
-                    ("weight_decay", self.weight_decay.into()),
-                    ("amsgrad", self.amsgrad.into()),
-                    ("maximize", self.maximize.into()),
-                ]
-            }
-
-            fn set_option(&mut self, name: &str, value: &Value) -> Result<bool> {
-                match name {
-                    "lr" => self.lr = value.number()?,
-                    "betas" => self.betas = value.pair()?,
-                    "eps" => self.eps = value.number()?,
-                    "weight_decay" => self.weight_decay = value.number()?,
-                    "amsgrad" => self.amsgrad = value.flag()?,
-                    "maximize" => self.maximize = value.flag()?,
-                    _ => return Ok(false),
-                }
-                Ok(true)
-            }
+            options!(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay);
 
             fn validate(&self) -> Result<()> {
-                for (option, value) in
-                    [("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay)]
-                {
-                    non_negative(Self::NAME, option, value)?;
-                }
-                let range = 0.0..1.0;
-                if !range.contains(&self.betas.0) || !range.contains(&self.betas.1) {
-                    return Err(invalid(Self::NAME, "betas", self.betas, "at least 0 and less than 1"));
-                }
-                Ok(())
+                check_non_negative!(self: lr, eps, weight_decay);
+                check_betas(Self::NAME, self.betas)
             }
 
             fn init(&self, p: &Tensor) -> Result<AdamState> {
-                let zeros = || p.zeros_like().map(|zeros| Buffer::new(&zeros));
                 Ok(AdamState {
-                    step: Buffer::new(&Tensor::zeros((), DType::F32)?),
-                    exp_avg: zeros()?,
-                    exp_avg_sq: zeros()?,
-                    max_exp_avg_sq: if self.amsgrad { Some(zeros()?) } else { None },
+                    step: counter()?,
+                    exp_avg: zeros(p)?,
+                    exp_avg_sq: zeros(p)?,
+                    max_exp_avg_sq: if self.amsgrad { Some(zeros(p)?) } else { None },
                 })
             }
 
@@ -136,7 +100,7 @@ macro_rules! adam {
                     betas: self.betas,
                     eps: self.eps,
                     weight_decay: self.weight_decay,
-                    decoupled: $decoupled,
+                    decoupled: self.decoupled_weight_decay,
                     maximize: self.maximize,
                     step: 0,
                 };
@@ -145,7 +109,7 @@ macro_rules! adam {
                 }
                 let mut grad = if self.maximize { grad.neg()? } else { grad.clone() };
                 if self.weight_decay != 0.0 {
-                    if $decoupled {
+                    if self.decoupled_weight_decay {
                         p.mul_(1.0 - self.lr * self.weight_decay)?;
                     } else {
                         grad = grad.add(&p.mul(self.weight_decay)?)?;

@@ -50,7 +50,7 @@ impl Rule for Adamax {
         ("capturable", Value::Bool(false)),
     ];
 
-    options!(lr: number, betas: pair, eps: number, weight_decay: number, maximize: flag);
+    options!(lr, betas, eps, weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, eps, weight_decay);

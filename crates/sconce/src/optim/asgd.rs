@@ -54,7 +54,7 @@ impl Rule for Asgd {
         ("capturable", Value::Bool(false)),
     ];
 
-    options!(lr: number, lambd: number, alpha: number, t0: number, weight_decay: number, maximize: flag);
+    options!(lr, lambd, alpha, t0, weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, weight_decay);

@@ -1,6 +1,6 @@
 //! Muon: Jordan et al., "Muon: an optimizer for hidden layers in neural networks".
 
-use super::options::{check_non_negative, zeros};
+use super::options::{check_non_negative, options, zeros};
 use super::rule::{Rule, invalid};
 use super::state::Value;
 use crate::nn::Buffer;
@@ -17,6 +17,27 @@ pub enum AdjustLr {
     Original,
     /// Times 0.2 · √max(rows, columns), so that updates are as large as AdamW's.
     MatchRmsAdamW,
+}
+
+impl From<AdjustLr> for Value {
+    fn from(how: AdjustLr) -> Self {
+        match how {
+            AdjustLr::Default => Self::None,
+            AdjustLr::Original => Self::Text("original".into()),
+            AdjustLr::MatchRmsAdamW => Self::Text("match_rms_adamw".into()),
+        }
+    }
+}
+
+impl TryFrom<&Value> for AdjustLr {
+    type Error = Error;
+
+    fn try_from(value: &Value) -> Result<Self> {
+        let all = [Self::Default, Self::Original, Self::MatchRmsAdamW];
+        all.into_iter().find(|how| Value::from(*how) == *value).ok_or_else(|| {
+            Error::load(format!("expected original, match_rms_adamw or none, found {value:?}"))
+        })
+    }
 }
 
 /// Momentum made orthogonal, for matrices; PyTorch's `Muon`, with its defaults.
@@ -78,58 +99,7 @@ impl Rule for Muon {
 
     const NAME: &'static str = "Muon";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
-    fn options(&self) -> Vec<(&'static str, Value)> {
-        let (a, b, c) = self.ns_coefficients;
-        let adjust = match self.adjust_lr_fn {
-            AdjustLr::Default => Value::None,
-            AdjustLr::Original => Value::Text("original".into()),
-            AdjustLr::MatchRmsAdamW => Value::Text("match_rms_adamw".into()),
-        };
-        vec![
-            ("lr", self.lr.into()),
-            ("weight_decay", self.weight_decay.into()),
-            ("momentum", self.momentum.into()),
-            ("nesterov", self.nesterov.into()),
-            ("ns_coefficients", Value::Tuple(vec![a.into(), b.into(), c.into()])),
-            ("eps", self.eps.into()),
-            ("ns_steps", Value::Int(self.ns_steps.into())),
-            ("adjust_lr_fn", adjust),
-        ]
-    }
-
-    fn set_option(&mut self, name: &str, value: &Value) -> Result<bool> {
-        match (name, value) {
-            ("lr", _) => self.lr = value.number()?,
-            ("weight_decay", _) => self.weight_decay = value.number()?,
-            ("momentum", _) => self.momentum = value.number()?,
-            ("nesterov", _) => self.nesterov = value.flag()?,
-            ("ns_coefficients", Value::Tuple(items)) if items.len() == 3 => {
-                self.ns_coefficients = (items[0].number()?, items[1].number()?, items[2].number()?);
-            }
-            ("eps", _) => self.eps = value.number()?,
-            ("ns_steps", Value::Int(n)) if (0..100).contains(n) => self.ns_steps = *n as u32,
-            ("adjust_lr_fn", Value::None) => self.adjust_lr_fn = AdjustLr::Default,
-            ("adjust_lr_fn", Value::Text(name)) if name == "original" => {
-                self.adjust_lr_fn = AdjustLr::Original;
-            }
-            ("adjust_lr_fn", Value::Text(name)) if name == "match_rms_adamw" => {
-                self.adjust_lr_fn = AdjustLr::MatchRmsAdamW;
-            }
-            ("ns_coefficients" | "ns_steps" | "adjust_lr_fn", found) => {
-                return Err(Error::load(format!("no value of this option: {found:?}")));
-            }
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
+    options!(lr, weight_decay, momentum, nesterov, ns_coefficients, eps, ns_steps, adjust_lr_fn);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, weight_decay, momentum);
@@ -176,12 +146,19 @@ impl Muon {
         if tall {
             x = x.t()?;
         }
-        x = rounded(&x.div(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?)?;
+        let norm = rounded(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?;
+        x = rounded(&x.div(&norm)?)?;
         for _ in 0..self.ns_steps {
             let gram = rounded(&x.matmul(&x.t()?)?)?;
-            let update = rounded(&gram.addmm(&gram, &gram, b, c)?)?;
-            x = rounded(&x.addmm(&update, &x, a, 1.0)?)?;
+            let update = rounded(&scaled_sum(&gram, b, &gram.matmul(&gram)?.mul(c)?)?)?;
+            x = rounded(&scaled_sum(&x, a, &update.matmul(&x)?)?)?;
         }
         if tall { x.t() } else { Ok(x) }
     }
+}
+
+/// x · scale + y with one rounding to float32, as PyTorch's product adds: another rounding may turn the one to bfloat16,
+/// and the iteration makes much of it.
+fn scaled_sum(x: &Tensor, scale: f64, y: &Tensor) -> Result<Tensor> {
+    x.to(DType::F64)?.mul(f64::from(scale as f32))?.add(&y.to(DType::F64)?)?.to(DType::F32)
 }

@@ -64,10 +64,7 @@ impl Rule for NAdam {
         ("differentiable", Value::Bool(false)),
     ];
 
-    options!(
-        lr: number, betas: pair, eps: number, weight_decay: number, momentum_decay: number,
-        decoupled_weight_decay: flag, maximize: flag
-    );
+    options!(lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, eps, weight_decay, momentum_decay);

@@ -1,13 +1,15 @@
 //! The part of a rule that every rule writes alike.
 
-/// Writes the methods of [`Rule`](super::Rule) that read and set options, from the fields and how each is read:
+/// Writes the methods of [`Rule`](super::Rule) that read and set options, from the fields that are options:
 ///
 /// ```text
-/// options!(lr: number, betas: pair, maximize: flag);
+/// options!(lr, betas, maximize);
 /// fn lr …, fn set_lr …, fn options …, fn set_option …
 /// ```
+///
+/// A field's type says how it is written and read: `Value: From<T>` and `T: TryFrom<&Value>`.
 macro_rules! options {
-    ($($name:ident: $read:ident),+) => {
+    ($($name:ident),+) => {
         fn lr(&self) -> f64 {
             self.lr
         }
@@ -22,7 +24,7 @@ macro_rules! options {
 
         fn set_option(&mut self, name: &str, value: &$crate::optim::Value) -> $crate::Result<bool> {
             match name {
-                $(stringify!($name) => self.$name = value.$read()?,)+
+                $(stringify!($name) => self.$name = value.try_into()?,)+
                 _ => return Ok(false),
             }
             Ok(true)

@@ -64,10 +64,7 @@ impl Rule for RmsProp {
         ("differentiable", Value::Bool(false)),
     ];
 
-    options!(
-        lr: number, momentum: number, alpha: number, eps: number, centered: flag, weight_decay: number,
-        maximize: flag
-    );
+    options!(lr, momentum, alpha, eps, centered, weight_decay, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr, eps, momentum, weight_decay, alpha);

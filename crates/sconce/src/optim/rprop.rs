@@ -48,7 +48,7 @@ impl Rule for Rprop {
         ("capturable", Value::Bool(false)),
     ];
 
-    options!(lr: number, etas: pair, step_sizes: pair, maximize: flag);
+    options!(lr, etas, step_sizes, maximize);
 
     fn validate(&self) -> Result<()> {
         check_non_negative!(self: lr);

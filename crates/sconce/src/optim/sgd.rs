@@ -1,6 +1,7 @@
 //! Stochastic gradient descent.
 
-use super::rule::{Rule, invalid, non_negative};
+use super::options::{check_non_negative, options};
+use super::rule::{Rule, invalid};
 use super::state::Value;
 use crate::nn::{Buffer, StateDict};
 use crate::ops::driver::optim as fused;
@@ -45,44 +46,10 @@ impl Rule for Sgd {
     const FOREIGN: &'static [(&'static str, Value)] =
         &[("foreach", Value::None), ("differentiable", Value::Bool(false)), ("fused", Value::None)];
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
-    fn options(&self) -> Vec<(&'static str, Value)> {
-        vec![
-            ("lr", self.lr.into()),
-            ("momentum", self.momentum.into()),
-            ("dampening", self.dampening.into()),
-            ("weight_decay", self.weight_decay.into()),
-            ("nesterov", self.nesterov.into()),
-            ("maximize", self.maximize.into()),
-        ]
-    }
-
-    fn set_option(&mut self, name: &str, value: &Value) -> Result<bool> {
-        match name {
-            "lr" => self.lr = value.number()?,
-            "momentum" => self.momentum = value.number()?,
-            "dampening" => self.dampening = value.number()?,
-            "weight_decay" => self.weight_decay = value.number()?,
-            "nesterov" => self.nesterov = value.flag()?,
-            "maximize" => self.maximize = value.flag()?,
-            _ => return Ok(false),
-        }
-        Ok(true)
-    }
+    options!(lr, momentum, dampening, weight_decay, nesterov, maximize);
 
     fn validate(&self) -> Result<()> {
-        for (option, value) in
-            [("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)]
-        {
-            non_negative(Self::NAME, option, value)?;
-        }
+        check_non_negative!(self: lr, momentum, weight_decay);
         if self.nesterov && (self.momentum <= 0.0 || self.dampening != 0.0) {
             let found = (self.momentum, self.dampening);
             return Err(invalid(

@@ -80,6 +80,20 @@ impl Value {
         }
     }
 
+    /// The value as a count.
+    ///
+    /// # Errors
+    ///
+    /// If it is no integer from 0 to 2³² − 1.
+    pub fn count(&self) -> Result<u32> {
+        match self {
+            Self::Int(i) => {
+                u32::try_from(*i).map_err(|_| Error::load(format!("expected a count, found {i}")))
+            }
+            other => Err(Error::load(format!("expected a count, found {other:?}"))),
+        }
+    }
+
     /// The value as a pair of numbers.
     ///
     /// # Errors
@@ -93,22 +107,42 @@ impl Value {
     }
 }
 
-impl From<f64> for Value {
-    fn from(x: f64) -> Self {
-        Self::Float(x)
-    }
+/// What kinds of fields a rule's options may be: how each is written, and how it is read.
+macro_rules! option_kinds {
+    ($($type:ty: $write:expr, $read:expr;)+) => {
+        $(impl From<$type> for Value {
+            fn from(x: $type) -> Self {
+                let write: fn($type) -> Self = $write;
+                write(x)
+            }
+        }
+
+        impl TryFrom<&Value> for $type {
+            type Error = Error;
+
+            fn try_from(value: &Value) -> Result<Self> {
+                let read: fn(&Value) -> Result<Self> = $read;
+                read(value)
+            }
+        })+
+    };
 }
 
-impl From<bool> for Value {
-    fn from(b: bool) -> Self {
-        Self::Bool(b)
-    }
-}
-
-impl From<(f64, f64)> for Value {
-    fn from((a, b): (f64, f64)) -> Self {
-        Self::Tuple(vec![a.into(), b.into()])
-    }
+option_kinds! {
+    f64: Value::Float, Value::number;
+    bool: Value::Bool, Value::flag;
+    u32: |n| Value::Int(n.into()), Value::count;
+    (f64, f64): |(a, b)| Value::Tuple(vec![a.into(), b.into()]), Value::pair;
+    (f64, f64, f64): |(a, b, c)| Value::Tuple(vec![a.into(), b.into(), c.into()]), |value| match value {
+        Value::Tuple(items) if items.len() == 3 => {
+            Ok((items[0].number()?, items[1].number()?, items[2].number()?))
+        }
+        other => Err(Error::load(format!("expected three numbers, found {other:?}"))),
+    };
+    (Option<f64>, f64): |(a, b)| Value::Tuple(vec![a.map_or(Value::None, Value::Float), b.into()]), |value| match value {
+        Value::Tuple(items) if items.len() == 2 && items[0] == Value::None => Ok((None, items[1].number()?)),
+        other => other.pair().map(|(a, b)| (Some(a), b)),
+    };
 }
 
 /// A state's tensors, copied: a state that is kept must not go on with the training.

@@ -177,8 +177,11 @@ impl Prune {
 
 impl Amount {
     /// How many of `size` are pruned.
-    fn of(self, size: usize) -> Result<usize> {
+    pub(crate) fn of(self, size: usize) -> Result<usize> {
         match self {
+            Self::Fraction(x) if !(0.0..=1.0).contains(&x) => {
+                Err(Error::argument(format!("expected a fraction from 0 to 1, found {x}")))
+            }
             Self::Fraction(x) => Ok((x * size as f64).round_ties_even() as usize),
             Self::Count(n) if n <= size => Ok(n),
             Self::Count(n) => Err(Error::argument(format!("cannot prune {n} of {size}"))),

@@ -43,16 +43,16 @@ impl Header {
         if start[..6] != *MAGIC {
             return Err(Error::format("no npy file"));
         }
-        let (size, start) = match start[6] {
-            1 => {
+        let (size, start) = match (start[6], start[7]) {
+            (1, 0) => {
                 let size = source.read_vec(8, 2).context(|| "header size")?;
                 (size.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)), 10)
             }
-            2 | 3 => {
+            (2 | 3, 0) => {
                 let size = source.read_vec(8, 4).context(|| "header size")?;
                 (size.iter().rev().fold(0, |n, &b| n << 8 | u64::from(b)), 12)
             }
-            version => return Err(Error::unsupported(format!("version {version} of npy"))),
+            (major, minor) => return Err(Error::unsupported(format!("version {major}.{minor} of npy"))),
         };
         if size > MAX_NPY_HEADER_BYTES {
             return Err(Error::format(format!(
@@ -201,15 +201,20 @@ impl<'a> Literal<'a> {
     fn sizes(&mut self) -> Result<Vec<usize>> {
         self.expect(b'(')?;
         let mut sizes = Vec::new();
+        let mut comma = true;
         while !self.next_is(b')') {
             if sizes.len() == MAX_DIMS {
                 return Err(Error::format(format!("more than {MAX_DIMS} dimensions")));
             }
             sizes.push(self.size()?);
-            if !self.next_is(b',') {
+            comma = self.next_is(b',');
+            if !comma {
                 self.expect(b')')?;
                 break;
             }
+        }
+        if sizes.len() == 1 && !comma {
+            return Err(Error::format("a number in parentheses is no tuple"));
         }
         Ok(sizes)
     }

@@ -157,7 +157,10 @@ impl Message {
                 (8, Wire::Bytes(place)) => name = place,
                 (9, Wire::Bytes(place)) => message.raw = Some(place),
                 (13, Wire::Bytes(place)) if pairs.len() < MAX_DIMS => pairs.push(place),
-                (14, Wire::Varint(location)) => message.external = location == 1,
+                (14, Wire::Varint(location @ (0 | 1))) => message.external = location == 1,
+                (14, Wire::Varint(other)) => {
+                    return Err(Error::format(format!("elements at the unknown location {other}")));
+                }
                 (2 | 8 | 9 | 13 | 14, _) => {
                     return Err(Error::format(format!("field {number} of a tensor is of the wrong kind")));
                 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::globals::{self, Storage};
+use super::sparse;
 use crate::error::{Context, Error, Result};
 use crate::io::archive::{Archive, display_name};
 use crate::io::encoding::Encoding;
@@ -80,6 +81,7 @@ impl<'a> Builder<'a> {
             let id = self.node(object);
             *self.tree.value_mut(id) = value;
         }
+        sparse::check_all(self.archive, &self.tree, &self.tensors)?;
         Ok((self.tree, self.tensors))
     }
 
@@ -281,9 +283,7 @@ impl<'a> Builder<'a> {
             return Err(expected("a dtype", self.pickle.get(object)));
         };
         let name = self.pickle.global(*index);
-        let dtype = globals::dtype(name).and_then(crate::DType::from_name);
-        dtype
-            .map(Encoding::Plain)
+        globals::encoding(name)
             .ok_or_else(|| Error::unsupported(format!("a tensor of {}", display_name(name))))
     }
 }

@@ -162,6 +162,17 @@ pub(super) fn dtype(name: &str) -> Option<&str> {
     (DType::from_name(name).is_some() || OTHER_DTYPES.contains(&name)).then_some(name)
 }
 
+/// What the elements of a tensor of that dtype are. Those that the library has no dtype for are only listed and copied.
+pub(super) fn encoding(name: &str) -> Option<Encoding> {
+    let name = dtype(name)?;
+    let stored = || STORAGES.iter().map(|(_, encoding)| *encoding).find(|e| e.name() == name);
+    let other = || {
+        let bytes = if name == "bits16" { 2 } else { 1 };
+        OTHER_DTYPES.iter().find(|other| **other == name).map(|other| packed(other, 1, bytes))
+    };
+    DType::from_name(name).map(Encoding::Plain).or_else(stored).or_else(other)
+}
+
 /// What a storage class holds.
 pub(super) fn storage(name: &str) -> Option<Storage> {
     if matches!(name, "torch.storage.UntypedStorage" | "torch.UntypedStorage") {

@@ -18,6 +18,7 @@ mod legacy;
 mod names;
 mod numpy;
 mod scan;
+mod sparse;
 mod tar;
 
 use std::io::Write;
@@ -38,6 +39,9 @@ use crate::error::{Context, Error, Result};
 
 const ROOT: &str = "archive";
 const CHUNK_BYTES: u64 = 1 << 20;
+
+/// The versions that PyTorch reads; it writes 3 and 4.
+const VERSIONS: std::ops::RangeInclusive<u64> = 1..=10;
 
 /// The format's entry in [`FORMATS`](super::FORMATS).
 pub(super) struct PyTorch;
@@ -70,6 +74,7 @@ impl Format for PyTorch {
                 return Err(Error::format(format!("unknown byte order \"{order}\"")));
             }
         };
+        check_version(small("version")?)?;
         let script = zip.get(&format!("{root}/constants.pkl")).is_some();
         let record = zip
             .get(&format!("{root}/data.pkl"))
@@ -116,6 +121,20 @@ impl Format for PyTorch {
         let id = zip.serialization_id();
         zip.record(&name(".data/serialization_id"), id.as_bytes())?;
         zip.finish()
+    }
+}
+
+/// Refuses what PyTorch refuses: no version, or one that is not known.
+fn check_version(record: Option<Vec<u8>>) -> Result<()> {
+    let record = record.ok_or_else(|| Error::format("no version in the archive"))?;
+    let text = std::str::from_utf8(&record).unwrap_or_default().trim();
+    match text.parse() {
+        Ok(version) if VERSIONS.contains(&version) => Ok(()),
+        Ok(version) => Err(Error::unsupported(format!("version {version} of torch.save's format"))),
+        Err(_) => {
+            let shown = String::from_utf8_lossy(&record).escape_debug().to_string();
+            Err(Error::format(format!("the version \"{shown}\" is no number")))
+        }
     }
 }
 

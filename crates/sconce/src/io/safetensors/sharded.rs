@@ -66,6 +66,7 @@ impl Format for Sharded {
                 .context(place)?;
             archive.adopt(shard, entry)?;
         }
+        let places: HashMap<&str, &str> = index.iter().map(|(n, file)| (n.as_str(), file.as_str())).collect();
         let mut files: Vec<_> = shards.into_iter().collect();
         files.sort_by_key(|(file, _)| *file);
         for (file, shard) in files {
@@ -77,9 +78,14 @@ impl Format for Sharded {
                     None => archive.set_metadata(key.as_str(), value.as_str()),
                 }
             }
-            if let Some(stray) = shard.entries().iter().find(|e| archive.get(e.name()).is_none()) {
+            let place = |e: &Entry| places.get(e.name()).copied();
+            if let Some(stray) = shard.entries().iter().find(|e| place(e) != Some(file)) {
+                let says = match place(stray) {
+                    Some(other) => format!("the index says is in {}", display_name(other)),
+                    None => "the index does not name".to_owned(),
+                };
                 let (file, stray) = (display_name(file), display_name(stray.name()));
-                return Err(Error::format(format!("{file} holds {stray}, which the index does not name")));
+                return Err(Error::format(format!("{file} holds {stray}, which {says}")));
             }
         }
         Ok(archive)

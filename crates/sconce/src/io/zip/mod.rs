@@ -32,6 +32,8 @@ const END64_BYTES: usize = 56;
 const LOCATOR64_BYTES: usize = 20;
 const MAX_COMMENT_BYTES: usize = 0xffff;
 const ZIP64_EXTRA: u16 = 1;
+/// The flags of encrypted records, of strongly encrypted ones and of masked headers.
+const ENCRYPTED: u16 = 0x2041;
 
 /// The directory of a zip archive.
 pub(super) struct Zip {
@@ -155,9 +157,10 @@ impl Record {
         let local = source.read_vec(self.header, LOCAL_BYTES)?;
         let mut fields = Bytes(&local);
         let signature = fields.u32()?;
+        fields.take(2)?;
+        let (flags, method) = (fields.u16()?, fields.u16()?);
         fields.take(4)?;
-        let method = fields.u16()?;
-        fields.take(16)?;
+        let (crc, compressed, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
         let (name, extra) = (u64::from(fields.u16()?), u64::from(fields.u16()?));
         if signature != LOCAL_SIGNATURE || method != if self.deflated { 8 } else { 0 } {
             return Err(Error::format(format!("no matching local header at byte {}", self.header)));
@@ -167,6 +170,18 @@ impl Record {
             return Err(Error::format(format!(
                 "{} bytes at byte {} reach beyond the records",
                 self.compressed, self.data
+            )));
+        }
+        if flags & ENCRYPTED != 0 {
+            return Err(Error::unsupported("encrypted"));
+        }
+        // Writers of streams leave zeros; those of 64-bit fields leave ones.
+        let agrees =
+            |local: u32, directory: u64| matches!(local, 0 | u32::MAX) || u64::from(local) == directory;
+        if !agrees(crc, self.crc.into()) || !agrees(compressed, self.compressed) || !agrees(size, self.size) {
+            return Err(Error::format(format!(
+                "the local header at byte {} and the directory disagree",
+                self.header
             )));
         }
         if source.read_vec(self.header + LOCAL_BYTES, name)? != self.name.as_bytes() {
@@ -301,8 +316,12 @@ impl<'a> Bytes<'a> {
         let crc = self.u32()?;
         let (mut compressed, mut size) = (u64::from(self.u32()?), u64::from(self.u32()?));
         let (name, extra, comment) = (self.u16()?, self.u16()?, self.u16()?);
-        self.take(8)?;
+        let disk = self.u16()?;
+        self.take(6)?;
         let mut header = u64::from(self.u32()?);
+        if !matches!(disk, 0 | u16::MAX) {
+            return Err(Error::unsupported("it lies in another part of a zip archive in several parts"));
+        }
         let name = std::str::from_utf8(self.take(name.into())?)
             .map_err(|_| Error::format("its name is not UTF-8"))?;
         check_name(name)?;
@@ -324,7 +343,7 @@ impl<'a> Bytes<'a> {
             8 => true,
             other => return Err(Error::unsupported(format!("{name}: compression method {other}"))),
         };
-        if flags & 0x2041 != 0 {
+        if flags & ENCRYPTED != 0 {
             return Err(Error::unsupported(format!("{name}: encrypted")));
         }
         Ok(Record { name: name.to_owned(), deflated, crc, header, data: 0, compressed, size, central: 0 })
