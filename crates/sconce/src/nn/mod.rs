@@ -36,6 +36,7 @@ mod shared;
 mod simple;
 mod state_dict;
 mod summary;
+mod tap;
 mod transformer;
 mod walk;
 
@@ -99,6 +100,7 @@ pub use simple::{
 };
 pub use state_dict::StateDict;
 pub use summary::{Summary, SummaryItem, SummaryRow};
+pub use tap::{Activation, Tap, Taps};
 pub use transformer::{
     Masks, Transformer, TransformerActivation, TransformerConfig, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,

@@ -46,6 +46,7 @@ mod sgd;
 mod sparse_adam;
 mod state;
 mod vector;
+mod watch;
 
 pub use adadelta::{Adadelta, AdadeltaState};
 pub use adafactor::{Adafactor, AdafactorState};
@@ -71,3 +72,4 @@ pub use sgd::{Sgd, SgdState};
 pub use sparse_adam::{SparseAdam, SparseAdamState};
 pub use state::{GroupState, OptimizerState, Value};
 pub use vector::{parameters_to_vector, vector_to_parameters};
+pub use watch::{Finding, Gradient, GradientWatch, Observation, Problem, WatchRules};
