@@ -46,7 +46,7 @@ mod view_in_place;
 
 pub use fourier::FftNorm;
 pub use index::{Index, Key, Reduce};
-pub use linalg::MatrixNorm;
+pub use linalg::{LeastSquares, LstsqDriver, MatrixNorm};
 pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
 pub use unique::Unique;
@@ -67,6 +67,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     products::CONTRACTIONS,
     linalg::SOLVERS,
     linalg::FACTORS,
+    linalg::LEAST_SQUARES,
     linalg::TRIANGULAR,
     linalg::CHOLESKY,
     linalg::SPECTRA,
