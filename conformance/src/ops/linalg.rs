@@ -1,6 +1,6 @@
 //! Linear algebra.
 
-use sconce::{MatrixNorm, Operand, Tensor, keepdim};
+use sconce::{LeastSquares, LstsqDriver, MatrixNorm, Operand, Tensor, keepdim};
 
 use super::rows;
 use crate::outcome::{Stop, unsupported};
@@ -21,6 +21,12 @@ pub(super) const TABLE: &[Entry] = rows! {
             // X A = B is Aᵀ Xᵀ = Bᵀ.
             false => x.mt()?.solve(&b.mt()?)?.mt()?,
         }
+    };
+    "linalg.lstsq" => |a| {
+        let driver = if matches!(a.value("driver"), Value::None) { LstsqDriver::default() } else { a.word("driver")? };
+        let found = a.input()?.lstsq(a.tensor("b")?, a.opt("rcond", Call::float)?, driver)?;
+        let LeastSquares { solution, residuals, rank, singular_values } = found;
+        Val::Tuple([solution, residuals, rank, singular_values].map(Val::from).into())
     };
     "linalg.lu_factor" => |a| match a.bool("pivot")? {
         true => a.tensor("A")?.lu_factor()?,

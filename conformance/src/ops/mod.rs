@@ -6,6 +6,7 @@ mod compare;
 mod conv;
 mod convert;
 mod create;
+mod fourier;
 mod index;
 mod init;
 mod join;
@@ -37,6 +38,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     conv::TABLE,
     convert::TABLE,
     create::TABLE,
+    fourier::TABLE,
     index::TABLE,
     init::TABLE,
     join::TABLE,

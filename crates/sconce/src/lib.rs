@@ -24,7 +24,10 @@ pub mod verify;
 pub use autograd::{enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
 pub use error::{Context, Error, ErrorKind, Result};
 pub use nn::Module;
-pub use ops::{Index, Interpolation, Key, MatrixNorm, Reduce, Sections, Unique, broadcast_shapes};
+pub use ops::{
+    FftNorm, Index, Interpolation, Key, LeastSquares, LstsqDriver, MatrixNorm, Reduce, Sections, Unique,
+    broadcast_shapes,
+};
 pub use random::{fork_rng, get_rng_state, initial_seed, manual_seed, set_rng_state};
 pub use sconce_derive::Module;
 pub use tensor::dtype::{Category, DType, Element};

@@ -1,6 +1,7 @@
 //! Linear algebra of batches of matrices, computed in double precision.
 
 mod cholesky;
+mod lstsq;
 mod lu;
 mod lu_factor;
 mod norms;
@@ -9,6 +10,8 @@ mod spectral;
 mod triangular;
 
 pub(super) use cholesky::CHOLESKY;
+pub(super) use lstsq::LEAST_SQUARES;
+pub use lstsq::{LeastSquares, LstsqDriver};
 pub(super) use lu::SOLVERS;
 pub(super) use lu_factor::FACTORS;
 pub use norms::MatrixNorm;
