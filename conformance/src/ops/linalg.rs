@@ -99,9 +99,7 @@ fn tolerances(a: &Call) -> Result<(Tolerance<'_>, Tolerance<'_>), Stop> {
 
 fn matrix_order(a: &Call, name: &str) -> Result<MatrixNorm, Stop> {
     Ok(match a.value(name) {
-        Value::Str(s) if s == "fro" => MatrixNorm::Frobenius,
-        Value::Str(s) if s == "nuc" => MatrixNorm::Nuclear,
-        Value::Str(s) => return unsupported(format!("norm {s:?}")),
+        Value::Str(_) => a.word(name)?,
         _ => MatrixNorm::Order(a.float(name)?),
     })
 }

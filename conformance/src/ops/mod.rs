@@ -65,6 +65,13 @@ macro_rules! rows {
 }
 use rows;
 
+/// Changes a handle of the first argument, which may get another shape, and returns it.
+fn becoming(a: &Call, f: impl FnOnce(&mut Tensor) -> sconce::Result<()>) -> Result<Val, Stop> {
+    let mut input = a.input()?.clone();
+    f(&mut input)?;
+    Ok(input.into())
+}
+
 /// Changes the first argument in place and returns it, as PyTorch's in-place methods do.
 fn in_place(a: &Call, f: impl FnOnce(&Tensor) -> sconce::Result<()>) -> Result<Val, Stop> {
     let input = a.input()?;

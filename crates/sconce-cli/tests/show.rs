@@ -277,3 +277,58 @@ fn output_that_cannot_be_written_is_code_2() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).starts_with("sconce: writing the output: "));
 }
+
+#[test]
+fn rows_are_sorted_nested_or_without_values() {
+    let file = Scratch::new(
+        "order.pt",
+        &[
+            ("net.0.weight", vector(vec![5.0, 6.0])),
+            ("net.0.bias", vector(vec![1.0])),
+            ("net.1.weight", vector(vec![-3.0, 2.0, 4.0])),
+            ("scale", vector(vec![f32::NAN])),
+        ],
+    );
+    let show = |arguments: &[&str]| {
+        let output = run(&[&["show", file.path()], arguments].concat());
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let document: Value = serde_json::from_str(&show(&[arguments, &["--json"]].concat())).expect("JSON");
+        let tensors = document["tensors"].as_array().expect("a list");
+        tensors.iter().map(|t| t["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    let (zero, bias, one) = ("net.0.weight", "net.0.bias", "net.1.weight");
+    for (arguments, expected) in [
+        (&[][..], [zero, bias, one, "scale"]),
+        (&["--sort", "name"], [bias, zero, one, "scale"]),
+        (&["--sort", "count", "--reverse"], [one, zero, "scale", bias]),
+        // Nothing has no least value, so it comes last.
+        (&["--sort", "min"], [one, bias, zero, "scale"]),
+        (&["--sort", "mean"], [bias, one, zero, "scale"]),
+    ] {
+        let found = names(arguments);
+        assert_eq!(found, expected, "{arguments:?}");
+    }
+
+    let plain = show(&["--no-stats"]);
+    assert!(plain.contains("bytes") && !plain.contains("mean"), "{plain}");
+    assert!(plain.ends_with("4 tensors, 7 elements, 28 bytes; --stats reads the values\n"), "{plain}");
+    let document: Value = serde_json::from_str(&show(&["--no-stats", "--json"])).expect("JSON");
+    assert!(document["totals"]["nan"].is_null() && document["tensors"][0]["min"].is_null());
+    refused(&["show", file.path(), "--no-stats", "--sort", "norm"]);
+
+    let tree = show(&["--tree", "--no-stats"]);
+    let lines: Vec<Vec<&str>> = tree.lines().skip(3).map(|line| line.split_whitespace().collect()).collect();
+    let expected: [&[&str]; 6] = [
+        &["net", "6", "24"],
+        &["0", "3", "12"],
+        &["weight", "float32", "[2]", "2", "8"],
+        &["bias", "float32", "[1]", "1", "4"],
+        &["1", "3", "12"],
+        &["weight", "float32", "[3]", "3", "12"],
+    ];
+    assert_eq!(lines[..6], expected, "{tree}");
+    assert!(tree.contains("\n  0 ") && tree.contains("\n    weight "), "{tree}");
+}

@@ -30,7 +30,7 @@ pub use sconce_derive::Module;
 pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
-pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim};
+pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim, sizes_from, sizes_of};
 pub use tensor::{Dims, Tensor, memory};
 
 #[cfg(doctest)]

@@ -20,6 +20,7 @@ mod linalg;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
+mod names;
 pub(crate) mod nn;
 pub(crate) mod norm;
 mod operators;
@@ -39,6 +40,7 @@ mod statistics;
 pub(crate) mod unary;
 mod unique;
 pub(crate) mod view;
+mod view_in_place;
 
 pub use index::{Index, Key, Reduce};
 pub use linalg::MatrixNorm;
@@ -61,6 +63,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     matmul::PRODUCTS,
     products::CONTRACTIONS,
     linalg::SOLVERS,
+    linalg::FACTORS,
     linalg::TRIANGULAR,
     linalg::CHOLESKY,
     linalg::SPECTRA,

@@ -2,6 +2,7 @@
 
 mod cholesky;
 mod lu;
+mod lu_factor;
 mod norms;
 mod power;
 mod spectral;
@@ -9,6 +10,7 @@ mod triangular;
 
 pub(super) use cholesky::CHOLESKY;
 pub(super) use lu::SOLVERS;
+pub(super) use lu_factor::FACTORS;
 pub use norms::MatrixNorm;
 pub(super) use norms::NORMS;
 pub(super) use power::POWERS;
