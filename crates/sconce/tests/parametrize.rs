@@ -233,6 +233,8 @@ fn faults_change_nothing() -> Result<()> {
     assert_eq!(names(&net), before);
 
     prune::identity(&mut net, "0.weight")?;
+    let error = net.get_parameter("0.weight").unwrap_err().to_string();
+    assert!(error.starts_with("`0.weight` is computed from other parameters"), "{error}");
     let error = parametrize::weight_norm(&mut net, "0.weight", None).unwrap_err().to_string();
     assert!(error.ends_with("the parameter is pruned or parametrised in another way already"), "{error}");
     parametrize::weight_norm(&mut net, "3.weight", None)?;

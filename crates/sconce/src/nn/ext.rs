@@ -9,7 +9,7 @@ use super::load::{self, DTypes, LoadReport, Strictness};
 use super::module::{Leaf, LeafMut, Module};
 use super::state_dict::StateDict;
 use super::summary::Summary;
-use super::walk::{Identities, Item, Want, walk, walk_mut};
+use super::walk::{Identities, Item, Want, each_declared, walk, walk_mut};
 use crate::select::near::did_you_mean;
 use crate::select::{Candidate, IntoSelector, Kind, Selection};
 use crate::tensor::DType;
@@ -204,7 +204,19 @@ pub trait ModuleExt: Module {
                 names.push(name.to_owned());
             }
         });
-        found.ok_or_else(|| unknown("parameter", path, &names))
+        found.ok_or_else(|| {
+            let mut computed = false;
+            each_declared(self.as_module(), &mut String::new(), &mut |name, parameter| {
+                computed |= name == path && parameter.form().is_some();
+            });
+            if computed {
+                Error::not_found(format!(
+                    "`{path}` is computed from other parameters, since it is pruned or parametrised: list them by name"
+                ))
+            } else {
+                unknown("parameter", path, &names)
+            }
+        })
     }
 
     /// The buffer of a path.
