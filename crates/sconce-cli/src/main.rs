@@ -3,10 +3,12 @@
 //! Exit codes: 0 done; 1 the answer is no (files differ, a check failed); 2 wrong usage, or something that cannot be
 //! read or written.
 
+mod browser;
 mod commands;
 mod html;
 mod input;
 mod output;
+mod screen;
 mod svg;
 mod table;
 mod text;

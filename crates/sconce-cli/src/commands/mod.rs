@@ -13,6 +13,7 @@ mod report;
 mod show;
 mod stats;
 mod verify;
+mod view;
 
 use std::io::Write;
 
@@ -33,6 +34,7 @@ const COMMANDS: &[Entry] = &[
     stats::ENTRY,
     hist::ENTRY,
     report::ENTRY,
+    view::ENTRY,
     diff::ENTRY,
     verify::ENTRY,
     merge::ENTRY,

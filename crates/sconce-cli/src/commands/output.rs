@@ -225,14 +225,18 @@ impl<'a> Done<'a> {
         for names in &self.untied {
             writeln!(out, "no longer tied: {}", printable(&names.join(", ")))?;
         }
-        let many = |n: usize| if n == 1 { "1 change".to_owned() } else { format!("{n} changes") };
+        let many = |n: usize| match n {
+            0 => String::new(),
+            1 => "1 change, ".to_owned(),
+            n => format!("{n} changes, "),
+        };
         let file = self.output.map_or_else(|| self.input.to_owned(), |t| t.path.display().to_string());
         let end = match (self.dry_run, self.written) {
             (true, _) => "not written".to_owned(),
             (false, Some(bytes)) => format!("{bytes} bytes written in place"),
             (false, None) => "written".to_owned(),
         };
-        writeln!(out, "{}: {}, {end}", printable(&file), many(changes.len()))?;
+        writeln!(out, "{}: {}{end}", printable(&file), many(changes.len()))?;
         Ok(())
     }
 }
