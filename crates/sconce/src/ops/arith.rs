@@ -186,8 +186,9 @@ impl Tensor {
         if self.dtype() != end.dtype() {
             return Err(Error::dtype(format!("lerp: dtypes differ: {} and {}", self.dtype(), end.dtype())));
         }
-        let weight = weight.into().tensor(self.dtype())?;
-        if matches!(self.dtype(), DType::F16 | DType::BF16) {
+        let half = matches!(self.dtype(), DType::F16 | DType::BF16);
+        let weight = weight.into().tensor(if half { DType::F32 } else { self.dtype() })?;
+        if half {
             // Rounded once.
             return wide(self)?.lerp(&wide(end)?, &wide(&weight)?)?.to(self.dtype());
         }
@@ -289,10 +290,11 @@ impl Tensor {
     ///
     /// As [`addcmul_`](Self::addcmul_).
     pub fn lerp_<'a>(&self, end: &Tensor, weight: impl Into<Operand<'a>>) -> Result<()> {
-        let weight = weight.into().tensor(self.dtype())?;
+        let weight = weight.into();
         if matches!(self.dtype(), DType::F16 | DType::BF16) {
-            return over("lerp_", self, &self.lerp(end, &weight)?);
+            return over("lerp_", self, &self.lerp(end, weight)?);
         }
+        let weight = weight.tensor(self.dtype())?;
         self.add_(&end.sub(self)?.mul(&weight)?)
     }
 

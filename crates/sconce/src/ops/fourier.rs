@@ -45,13 +45,21 @@ impl FromStr for FftNorm {
 
 type Complex = (f64, f64);
 
+/// Up to so many numbers that are no power of two are summed by the definition.
+const DIRECT: usize = 16;
+
 fn times(a: Complex, b: Complex) -> Complex {
     (a.0 * b.0 - a.1 * b.1, a.0 * b.1 + a.1 * b.0)
 }
 
 /// e^(πi · k / n), with k reduced before it is scaled.
 fn root(k: usize, n: usize) -> Complex {
-    let (sin, cos) = (PI * (k % (2 * n)) as f64 / n as f64).sin_cos();
+    let k = k % (2 * n);
+    if (2 * k).is_multiple_of(n) {
+        // Quarter turns are exact.
+        return [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][2 * k / n];
+    }
+    let (sin, cos) = (PI * k as f64 / n as f64).sin_cos();
     (cos, sin)
 }
 
@@ -86,6 +94,17 @@ fn transform(x: &mut [Complex], inverse: bool) {
         return power_of_two(x, inverse);
     }
     let sign = if inverse { 1.0 } else { -1.0 };
+    if n <= DIRECT {
+        let given = x.to_vec();
+        for (k, sum) in x.iter_mut().enumerate() {
+            *sum = given.iter().enumerate().fold((0.0, 0.0), |sum, (j, &z)| {
+                let (cos, sin) = root(2 * j * k % (2 * n), n);
+                let term = times(z, (cos, sign * sin));
+                (sum.0 + term.0, sum.1 + term.1)
+            });
+        }
+        return;
+    }
     // e^(±πi k² / n); k² is reduced modulo 2n before it loses digits.
     let chirp: Vec<Complex> = (0..n)
         .map(|k| {
@@ -396,3 +415,32 @@ pub(super) static TRANSFORMS: &[OpInfo] = &[
         samples: || vec![sample(&[2, 3, 2], |x| x.fftn(Some([3, -1]), [0, 1], FftNorm::Backward))],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_length_follows_the_definition() {
+        for n in (1..=40).chain([64, 97, 100]) {
+            let x: Vec<Complex> = (0..n).map(|i| ((i * i % 7) as f64 - 2.0, (i % 5) as f64)).collect();
+            let mut y = x.clone();
+            transform(&mut y, false);
+            for (k, found) in y.iter().enumerate() {
+                let sum = x.iter().enumerate().fold((0.0, 0.0), |sum: Complex, (j, &z)| {
+                    let (cos, sin) = root(2 * j * k, n);
+                    let term = times(z, (cos, -sin));
+                    (sum.0 + term.0, sum.1 + term.1)
+                });
+                assert!(
+                    (found.0 - sum.0).abs() + (found.1 - sum.1).abs() < 1e-10,
+                    "{n}, {k}: {found:?}, {sum:?}"
+                );
+            }
+            transform(&mut y, true);
+            let back =
+                y.iter().zip(&x).map(|(a, b)| (a.0 / n as f64 - b.0).abs() + (a.1 / n as f64 - b.1).abs());
+            assert!(back.fold(0.0, f64::max) < 1e-12, "{n}");
+        }
+    }
+}
