@@ -1,10 +1,11 @@
 //! Binding of a call's arguments to parameter names, and typed access to them.
 
 use std::cell::RefCell;
+use std::str::FromStr;
 
 use sconce::DType;
 
-use crate::outcome::{Stop, unsupported};
+use crate::outcome::{At, Stop, unsupported};
 use crate::signatures::{Overload, Signatures, overload_of};
 use crate::value::Value;
 
@@ -32,6 +33,8 @@ impl Number {
 /// An accessor that meets a value of another type ends the call as not supported: the library's typed API has no such
 /// call. What no accessor has asked for is found by [`Args::unused`], so that no argument is dropped silently.
 pub(crate) struct Args<T> {
+    /// What is called, for the library's messages.
+    op: String,
     entries: Vec<Entry<T>>,
 }
 
@@ -128,7 +131,7 @@ impl<T: Clone> Args<T> {
                 used: RefCell::new(false),
             });
         }
-        Some(Self { entries })
+        Some(Self { op: op.to_owned(), entries })
     }
 
     /// An argument that was given and that nothing has asked for.
@@ -203,9 +206,7 @@ impl<T: Clone> Args<T> {
 
     /// An int that is not negative.
     pub(crate) fn size(&self, name: &str) -> Result<usize, Stop> {
-        let int = self.int(name)?;
-        usize::try_from(int)
-            .or_else(|_| unsupported(format!("{name} = {int} cannot be written: it is unsigned here")))
+        Ok(sconce::sizes_of::<1>(&self.what(name), self.int(name)?)?[0])
     }
 
     /// Ints, or one int in their place.
@@ -223,20 +224,21 @@ impl<T: Clone> Args<T> {
 
     /// Ints that are not negative, or one in their place.
     pub(crate) fn sizes(&self, name: &str) -> Result<Vec<usize>, Stop> {
-        let ints = self.ints(name)?;
-        let sizes = ints.iter().map(|&i| usize::try_from(i)).collect::<Result<_, _>>();
-        sizes.or_else(|_| unsupported(format!("{name} = {ints:?} cannot be written: it is unsigned here")))
+        Ok(sconce::sizes_from(&self.what(name), self.ints(name)?)?.to_vec())
     }
 
     /// Exactly `N` sizes; one size stands for all.
     pub(crate) fn sizes_of<const N: usize>(&self, name: &str) -> Result<[usize; N], Stop> {
-        let sizes = self.sizes(name)?;
-        match sizes[..] {
-            [one] => Ok([one; N]),
-            _ => sizes.try_into().or_else(|s: Vec<_>| {
-                unsupported(format!("{name} = {s:?} cannot be written: it has {N} here"))
-            }),
-        }
+        Ok(sconce::sizes_of(&self.what(name), self.ints(name)?)?)
+    }
+
+    /// The word of a setting that is an enum in the library.
+    pub(crate) fn word<W: FromStr<Err = sconce::Error>>(&self, name: &str) -> Result<W, Stop> {
+        self.str(name)?.parse().at(self.what(name))
+    }
+
+    fn what(&self, name: &str) -> String {
+        format!("{}: {name}", self.op)
     }
 
     /// A bool.

@@ -36,7 +36,8 @@ pub(crate) fn call(
     let args = Args::bind(signatures, op, args, kwargs)?;
     let result = (entry.run)(&args);
     match args.unused() {
-        Some(argument) if !matches!(result, Err(Stop::Unsupported(_))) => unsupported(argument),
+        // A refusal may come before the rest of the arguments is read.
+        Some(argument) if result.is_ok() => unsupported(argument),
         _ => result,
     }
 }

@@ -180,7 +180,11 @@ fn parametrise(case: &Case, inputs: &Inputs<'_>, layer: &mut impl Module) -> Res
             eps,
         })
     };
-    let dim = || bind(&["dim=0"])?.opt("dim", Call::dim);
+    let dim = || {
+        let dim = bind(&["dim=0"])?.opt("dim", Call::dim)?;
+        // PyTorch takes −1 for no dimension.
+        Ok::<_, Stop>(dim.and_then(|dim| usize::try_from(dim).ok()))
+    };
     match case.str("method")? {
         "weight_norm" => parametrize::weight_norm(layer, WEIGHT, dim()?)?,
         "old_weight_norm" => parametrize::weight_norm_legacy(layer, WEIGHT, dim()?)?,

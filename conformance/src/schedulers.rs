@@ -126,6 +126,10 @@ impl<'a> Options<'a> {
         self.read(name, read)?.ok_or_else(|| Stop::Unsupported(format!("{name} is left out")))
     }
 
+    fn floats_or(&self, name: &str, default: f64) -> Result<Vec<f64>, Stop> {
+        if self.get(name).is_some() { self.floats(name) } else { Ok(vec![default]) }
+    }
+
     fn factor(&self) -> Result<Factor, Stop> {
         let Some(given) = self.get("lr_lambda") else { return unsupported("no lr_lambda".into()) };
         let one = |json: &Json| -> Result<Arc<dyn Fn(usize) -> f64 + Send + Sync>, Stop> {
@@ -201,7 +205,7 @@ fn scheduler(json: &Json) -> Result<Scheduler, Stop> {
         "SWALR" => {
             let o = with(&["swa_lr", "anneal_epochs", "anneal_strategy"])?;
             Scheduler::new(SWALR {
-                swa_lr: o.float("swa_lr", f64::NAN)?,
+                swa_lr: o.floats("swa_lr")?,
                 anneal_epochs: o.size("anneal_epochs")?.unwrap_or(10),
                 anneal: o.anneal()?,
             })
@@ -236,7 +240,7 @@ const CYCLIC: &[&str] = &[
 ];
 
 fn cyclic(o: &Options<'_>) -> Result<CyclicLR, Stop> {
-    let momentum = (o.float("base_momentum", 0.8)?, o.float("max_momentum", 0.9)?);
+    let momentum = (o.floats_or("base_momentum", 0.8)?, o.floats_or("max_momentum", 0.9)?);
     Ok(CyclicLR {
         base_lr: o.floats("base_lr")?,
         max_lr: o.floats("max_lr")?,
@@ -272,7 +276,7 @@ fn one_cycle(o: &Options<'_>) -> Result<OneCycleLR, Stop> {
         Some(steps) => steps,
         None => o.needed("epochs")? * o.needed("steps_per_epoch")?,
     };
-    let momentum = (o.float("base_momentum", 0.85)?, o.float("max_momentum", 0.95)?);
+    let momentum = (o.floats_or("base_momentum", 0.85)?, o.floats_or("max_momentum", 0.95)?);
     Ok(OneCycleLR {
         max_lr: o.floats("max_lr")?,
         total_steps,
@@ -304,7 +308,7 @@ fn plateau(o: &Options<'_>) -> Result<ReduceLROnPlateau, Stop> {
             other => return unsupported(format!("threshold_mode {other:?}")),
         },
         cooldown: o.size("cooldown")?.unwrap_or(0),
-        min_lr: o.float("min_lr", 0.0)?,
+        min_lr: o.floats_or("min_lr", 0.0)?,
         eps: o.float("eps", 1e-8)?,
         ..Default::default()
     })

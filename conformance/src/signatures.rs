@@ -43,6 +43,19 @@ const MORE: &[(&str, &[&str])] = &[
     ("nn.functional.max_pool2d", MAX_POOL),
     ("nn.functional.max_pool3d", MAX_POOL),
     (
+        "nn.functional.triplet_margin_with_distance_loss",
+        &[
+            "anchor",
+            "positive",
+            "negative",
+            "*",
+            "distance_function=None",
+            "margin=1.0",
+            "swap=False",
+            "reduction=mean",
+        ],
+    ),
+    (
         "nn.functional.rrelu",
         &["input", "lower=0.125", "upper=0.3333333333333333", "training=False", "inplace=False"],
     ),

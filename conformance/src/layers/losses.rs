@@ -1,11 +1,11 @@
 //! Losses and distances.
 
-use sconce::functional::{CtcOptions, PoissonOptions};
-use sconce::nn::{self, Buffer, LinearCrossEntropyConfig};
+use sconce::functional::{CtcOptions, PoissonOptions, TripletOptions};
+use sconce::nn::{self, AdaptiveLogSoftmaxConfig, Buffer, LinearCrossEntropyConfig};
 
 use super::{Row, called, modules};
 use crate::ops::loss::{ctc, reduction, triplet};
-use crate::outcome::Stop;
+use crate::outcome::{Stop, unsupported};
 use crate::registry::Call;
 use crate::value::Value;
 
@@ -142,6 +142,34 @@ pub(super) const TABLE: &[Row] = modules! {
         };
         let loss = nn::LinearCrossEntropyLoss::with(a.size("in_features")?, a.size("num_classes")?, config)?;
         loss!(loss, "input", "target")
+    };
+    "nn.TripletMarginWithDistanceLoss"(
+        "*", "distance_function=None", "margin=1.0", "swap=False", "reduction=mean"
+    ) => |a| {
+        let Value::None = a.value("distance_function") else {
+            return unsupported("a distance of one's own".into());
+        };
+        let options = TripletOptions {
+            margin: a.float("margin")?,
+            swap: a.bool("swap")?,
+            reduction: reduction(a)?,
+            ..Default::default()
+        };
+        loss!(nn::TripletMarginLoss { options }, "anchor", "positive", "negative")
+    };
+    "nn.AdaptiveLogSoftmaxWithLoss"(
+        "in_features", "n_classes", "cutoffs", "div_value=4.0", "head_bias=False"
+    ) => |a| {
+        let config = AdaptiveLogSoftmaxConfig {
+            div_value: a.float("div_value")?,
+            head_bias: a.bool("head_bias")?,
+            ..Default::default()
+        };
+        let (features, classes) = (a.size("in_features")?, a.size("n_classes")?);
+        let layer = nn::AdaptiveLogSoftmaxWithLoss::with(features, classes, &a.sizes("cutoffs")?, config)?;
+        called(layer, &["input", "target"], |layer, a| {
+            Ok(layer.forward(a.tensor("input")?, a.tensor("target")?)?.into())
+        })
     };
 };
 

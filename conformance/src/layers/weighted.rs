@@ -165,13 +165,13 @@ pub(super) const TABLE: &[Row] = modules! {
         "num_features", "eps=1e-05", "momentum=0.1", "affine=False", "track_running_stats=False", "*", "bias=True"
     ) => |a| one(nn::InstanceNorm3d::with(a.size("num_features")?, instance_norm(a)?)?);
     "nn.LazyInstanceNorm1d"(
-        "eps=1e-05", "momentum=0.1", "affine=False", "track_running_stats=False", "*", "bias=True"
+        "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "*", "bias=True"
     ) => |a| lazy_norm!(a, InstanceNorm1d, instance_norm, 1);
     "nn.LazyInstanceNorm2d"(
-        "eps=1e-05", "momentum=0.1", "affine=False", "track_running_stats=False", "*", "bias=True"
+        "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "*", "bias=True"
     ) => |a| lazy_norm!(a, InstanceNorm2d, instance_norm, 2);
     "nn.LazyInstanceNorm3d"(
-        "eps=1e-05", "momentum=0.1", "affine=False", "track_running_stats=False", "*", "bias=True"
+        "eps=1e-05", "momentum=0.1", "affine=True", "track_running_stats=True", "*", "bias=True"
     ) => |a| lazy_norm!(a, InstanceNorm3d, instance_norm, 3);
     "nn.LayerNorm"("normalized_shape", "eps=1e-05", "elementwise_affine=True", "bias=True") => |a| {
         let config = NormConfig {

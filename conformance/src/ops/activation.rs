@@ -1,6 +1,6 @@
 //! Activation functions and softmaxes.
 
-use sconce::functional::{self as f, AttentionOptions, Gelu};
+use sconce::functional::{self as f, AttentionOptions};
 
 use super::{in_place, rows};
 use sconce::{Operand, Tensor};
@@ -57,17 +57,14 @@ pub(crate) const TABLE: &[Entry] = activations! {
 
 /// Those that take more than floats.
 pub(crate) const OTHERS: &[Entry] = rows! {
-    "nn.functional.gelu" => |a| a.input()?.gelu(match a.str("approximate")? {
-        "none" => Gelu::Exact,
-        "tanh" => Gelu::Tanh,
-        other => return unsupported(format!("approximate = {other:?}")),
-    })?;
+    "nn.functional.gelu" => |a| a.input()?.gelu(a.word("approximate")?)?;
     "nn.functional.glu" => |a| a.input()?.glu(a.dim("dim")?)?;
     "nn.functional.softmin" => |a| {
         let x = a.input()?;
         let dim = a.dim("dim")?;
         match a.opt("dtype", Call::dtype)? {
-            Some(dtype) => x.to(dtype)?.softmin(dim)?,
+            // Negated before it is converted: unsigned integers wrap.
+            Some(dtype) => x.neg()?.to(dtype)?.softmax(dim)?,
             None => x.softmin(dim)?,
         }
     };

@@ -24,15 +24,15 @@ type Function<O> = fn(&Tensor, &Tensor, Option<&Tensor>, O) -> sconce::Result<Te
 fn convolution<const N: usize>(a: &Call, f: Function<ConvOptions<N>>) -> Result<Tensor, Stop> {
     let (x, weight, dilation) = (a.input()?, a.tensor("weight")?, a.sizes_of("dilation")?);
     let stride = a.sizes_of("stride")?;
-    let (x, padding) = match a.value("padding") {
-        Value::Str(p) if p == "valid" => (x.clone(), [0; N]),
-        Value::Str(p) if p == "same" && weight.dim() == N + 2 && stride == [1; N] => {
-            let kernel: [usize; N] = std::array::from_fn(|i| weight.shape()[i + 2]);
-            (f::pad_same(x, kernel, dilation)?, [0; N])
+    let mut options = ConvOptions { stride, padding: [0; N], dilation, groups: a.size("groups")? };
+    let x = match a.value("padding") {
+        Value::Str(p) if p == "valid" => x.clone(),
+        Value::Str(p) if p == "same" => f::pad_same_for(x, weight, &options)?,
+        _ => {
+            options.padding = a.sizes_of("padding")?;
+            x.clone()
         }
-        _ => (x.clone(), a.sizes_of("padding")?),
     };
-    let options = ConvOptions { stride, padding, dilation, groups: a.size("groups")? };
     Ok(f(&x, weight, a.opt_tensor("bias")?, options)?)
 }
 

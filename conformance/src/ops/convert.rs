@@ -11,7 +11,10 @@ use crate::value::Value;
 
 /// The table.
 pub(super) const TABLE: &[Entry] = rows! {
-    "clone" => |a| in_format(a, a.input()?.copy()?)?;
+    "clone" => |a| match a.value("memory_format") {
+        Value::MemoryFormat(f) if f != "preserve_format" => in_format(a, a.input()?.copy()?)?,
+        _ => a.input()?.copy_in_order()?,
+    };
     "contiguous" => |a| in_format(a, a.input()?.contiguous()?)?;
     "detach" => |a| a.input()?.detach();
     "copy_" => |a| {

@@ -101,14 +101,7 @@ fn scattered(a: &Call) -> Result<Operand<'_>, Stop> {
 
 /// The reduction of a call.
 fn reduction(a: &Call) -> Outcome<Reduce> {
-    Ok(match a.str("reduce")? {
-        "sum" | "add" => Reduce::Sum,
-        "prod" | "multiply" => Reduce::Prod,
-        "mean" => Reduce::Mean,
-        "amax" => Reduce::Amax,
-        "amin" => Reduce::Amin,
-        other => return unsupported(format!("reduce = {other:?}")),
-    })
+    a.word("reduce")
 }
 
 /// That of `scatter`, if there is one.

@@ -56,7 +56,8 @@ fn nonlinearity(a: &Call) -> Result<Nonlinearity, Stop> {
         "tanh" => Nonlinearity::Tanh,
         "selu" => Nonlinearity::Selu,
         "sigmoid" => Nonlinearity::Sigmoid,
-        "linear" | "conv1d" | "conv2d" | "conv3d" => Nonlinearity::Linear,
+        "linear" | "conv1d" | "conv2d" | "conv3d" | "conv_transpose1d" | "conv_transpose2d"
+        | "conv_transpose3d" => Nonlinearity::Linear,
         other => return unsupported(format!("nonlinearity {other:?}")),
     })
 }

@@ -80,11 +80,8 @@ fn sections(a: &Call) -> Result<Sections, Stop> {
     let name = name.unwrap_or("sections");
     let indices = match a.value(name) {
         Value::Tensor(t) if t.dim() == 0 => {
-            let n = t.item_i64()?;
-            return match usize::try_from(n) {
-                Ok(n) => Ok(Sections::Count(n)),
-                Err(_) => unsupported(format!("{name} = {n} cannot be written: it is unsigned here")),
-            };
+            let [n] = sconce::sizes_of(name, t.item_i64()?)?;
+            return Ok(Sections::Count(n));
         }
         Value::Tensor(t) => t.to_vec::<i64>()?,
         value if value.items().is_none() => return Ok(Sections::Count(a.size(name)?)),

@@ -1,6 +1,6 @@
 //! Linear algebra.
 
-use sconce::{MatrixNorm, Operand, Tensor, keepdim};
+use sconce::{LeastSquares, LstsqDriver, MatrixNorm, Operand, Tensor, keepdim};
 
 use super::rows;
 use crate::outcome::{Stop, unsupported};
@@ -21,6 +21,12 @@ pub(super) const TABLE: &[Entry] = rows! {
             // X A = B is Aᵀ Xᵀ = Bᵀ.
             false => x.mt()?.solve(&b.mt()?)?.mt()?,
         }
+    };
+    "linalg.lstsq" => |a| {
+        let driver = if matches!(a.value("driver"), Value::None) { LstsqDriver::default() } else { a.word("driver")? };
+        let found = a.input()?.lstsq(a.tensor("b")?, a.opt("rcond", Call::float)?, driver)?;
+        let LeastSquares { solution, residuals, rank, singular_values } = found;
+        Val::Tuple([solution, residuals, rank, singular_values].map(Val::from).into())
     };
     "linalg.lu_factor" => |a| match a.bool("pivot")? {
         true => a.tensor("A")?.lu_factor()?,
@@ -99,9 +105,7 @@ fn tolerances(a: &Call) -> Result<(Tolerance<'_>, Tolerance<'_>), Stop> {
 
 fn matrix_order(a: &Call, name: &str) -> Result<MatrixNorm, Stop> {
     Ok(match a.value(name) {
-        Value::Str(s) if s == "fro" => MatrixNorm::Frobenius,
-        Value::Str(s) if s == "nuc" => MatrixNorm::Nuclear,
-        Value::Str(s) => return unsupported(format!("norm {s:?}")),
+        Value::Str(_) => a.word(name)?,
         _ => MatrixNorm::Order(a.float(name)?),
     })
 }

@@ -99,6 +99,21 @@ pub(crate) const TABLE: &[Entry] = rows! {
     "nn.functional.triplet_margin_loss" => |a| f::triplet_margin_loss(
         a.tensor("anchor")?, a.tensor("positive")?, a.tensor("negative")?, triplet(a)?,
     )?;
+    "nn.functional.triplet_margin_with_distance_loss" => |a| {
+        if !matches!(a.value("distance_function"), Value::None) {
+            return unsupported("a function as an argument".into());
+        }
+        let options = TripletOptions {
+            margin: a.float("margin")?,
+            swap: a.bool("swap")?,
+            reduction: reduction(a)?,
+            ..TripletOptions::default()
+        };
+        let (x, y, z) = (a.tensor("anchor")?, a.tensor("positive")?, a.tensor("negative")?);
+        f::triplet_margin_with_distance_loss(x, y, z, options, |x, y| {
+            f::pairwise_distance(x, y, 2.0, 1e-6, false)
+        })?
+    };
     "nn.functional.poisson_nll_loss" => |a| f::poisson_nll_loss(a.input()?, a.tensor("target")?, PoissonOptions {
         log_input: a.bool("log_input")?,
         full: a.bool("full")?,
@@ -118,8 +133,7 @@ pub(crate) fn ctc(a: &Call, blank: usize, reduction: Reduction, zero_infinity: b
         match a.value(name) {
             Value::Tensor(t) => {
                 let lengths = t.to(DType::I64)?.to_vec::<i64>()?;
-                let unsigned = lengths.iter().map(|&n| usize::try_from(n)).collect::<Result<_, _>>();
-                unsigned.or_else(|_| unsupported(format!("{name} = {lengths:?} cannot be written")))
+                Ok(sconce::sizes_from(&format!("ctc_loss: {name}"), lengths)?.to_vec())
             }
             _ => a.sizes(name),
         }
@@ -142,21 +156,10 @@ pub(crate) fn triplet(a: &Call) -> Result<TripletOptions, Stop> {
 
 /// What becomes of a bag.
 pub(crate) fn bag_mode(mode: &str) -> Result<BagMode, Stop> {
-    Ok(match mode {
-        "sum" => BagMode::Sum,
-        "mean" => BagMode::Mean,
-        "max" => BagMode::Max,
-        mode => return unsupported(format!("mode {mode:?}")),
-    })
+    Ok(mode.parse()?)
 }
 
 /// How a loss is reduced.
 pub(crate) fn reduction(a: &Call) -> Result<Reduction, Stop> {
-    match a.str("reduction")? {
-        "none" => Ok(Reduction::None),
-        "mean" => Ok(Reduction::Mean),
-        "sum" => Ok(Reduction::Sum),
-        "batchmean" => Ok(Reduction::BatchMean),
-        other => unsupported(format!("reduction {other:?}")),
-    }
+    a.word("reduction")
 }

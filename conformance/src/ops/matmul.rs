@@ -2,7 +2,7 @@
 
 use sconce::{Scalar, Tensor};
 
-use super::{in_place, rows};
+use super::{becoming, in_place, rows};
 use crate::outcome::{Stop, unsupported};
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
@@ -22,7 +22,11 @@ pub(crate) const TABLE: &[Entry] = rows! {
     "baddbmm" => |a| added(a, "batch1", "batch2", |x, y, z, b, c| x.baddbmm(y, z, b, c))?;
     "baddbmm_" => |a| added_in_place(a, "batch1", "batch2", |x, y, z, b, c| x.baddbmm_(y, z, b, c))?;
     "addbmm" => |a| added(a, "batch1", "batch2", |x, y, z, b, c| x.addbmm(y, z, b, c))?;
-    "addbmm_" => |a| added_in_place(a, "batch1", "batch2", |x, y, z, b, c| x.addbmm_(y, z, b, c))?;
+    "addbmm_" => |a| {
+        let (beta, alpha) = (a.scalar("beta")?, a.scalar("alpha")?);
+        let (first, second) = (a.tensor("batch1")?, a.tensor("batch2")?);
+        becoming(a, |x| x.addbmm_(first, second, beta, alpha))?
+    };
     "addmv" => |a| added(a, "mat", "vec", |x, y, z, b, c| x.addmv(y, z, b, c))?;
     "addmv_" => |a| added_in_place(a, "mat", "vec", |x, y, z, b, c| x.addmv_(y, z, b, c))?;
     "addr" => |a| added(a, "vec1", "vec2", |x, y, z, b, c| x.addr(y, z, b, c))?;

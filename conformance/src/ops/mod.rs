@@ -6,6 +6,7 @@ mod compare;
 mod conv;
 mod convert;
 mod create;
+mod fourier;
 mod index;
 mod init;
 mod join;
@@ -37,6 +38,7 @@ pub(crate) const TABLES: &[&[Entry]] = &[
     conv::TABLE,
     convert::TABLE,
     create::TABLE,
+    fourier::TABLE,
     index::TABLE,
     init::TABLE,
     join::TABLE,
@@ -64,6 +66,13 @@ macro_rules! rows {
     };
 }
 use rows;
+
+/// Changes a handle of the first argument, which may get another shape, and returns it.
+fn becoming(a: &Call, f: impl FnOnce(&mut Tensor) -> sconce::Result<()>) -> Result<Val, Stop> {
+    let mut input = a.input()?.clone();
+    f(&mut input)?;
+    Ok(input.into())
+}
 
 /// Changes the first argument in place and returns it, as PyTorch's in-place methods do.
 fn in_place(a: &Call, f: impl FnOnce(&Tensor) -> sconce::Result<()>) -> Result<Val, Stop> {

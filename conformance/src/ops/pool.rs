@@ -86,10 +86,9 @@ fn adaptive<const N: usize>(a: &Call) -> Result<[usize; N], Stop> {
 pub(crate) fn adaptive_size<const N: usize>(a: &Call) -> Result<[Option<usize>; N], Stop> {
     let one = |v: &Value<Tensor>| match v {
         Value::None => Ok(None),
-        Value::Int(i) => match usize::try_from(*i) {
-            Ok(i) => Ok(Some(i)),
-            Err(_) => unsupported(format!("output_size = {i} cannot be written: it is unsigned here")),
-        },
+        Value::Int(i) => {
+            Ok(Some(sconce::sizes_of::<1>("output_size", i64::try_from(*i).unwrap_or(i64::MAX))?[0]))
+        }
         v => unsupported(format!("output_size holds {}", v.kind())),
     };
     let value = a.value("output_size");
@@ -97,7 +96,14 @@ pub(crate) fn adaptive_size<const N: usize>(a: &Call) -> Result<[Option<usize>; 
         Some(items) => items.iter().map(one).collect::<Result<Vec<_>, Stop>>()?,
         None => vec![one(value)?; N],
     };
-    sizes.try_into().or_else(|_| unsupported(format!("an output size of other than {N} dimensions")))
+    match <[Option<usize>; N]>::try_from(sizes) {
+        Ok(sizes) => Ok(sizes),
+        // The library says how many there should be.
+        Err(sizes) => {
+            let given: Vec<i64> = sizes.iter().map(|n| n.map_or(0, |n| n as i64)).collect();
+            Ok(sconce::sizes_of::<N>("output_size", given)?.map(Some))
+        }
+    }
 }
 
 fn unpool<const N: usize>(a: &Call) -> Result<Tensor, Stop> {

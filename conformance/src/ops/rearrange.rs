@@ -14,13 +14,7 @@ pub(super) const TABLE: &[Entry] = rows! {
     "fliplr" => |a| a.input()?.fliplr()?;
     "flipud" => |a| a.input()?.flipud()?;
     "roll" => |a| a.input()?.roll(a.ints("shifts")?, a.ints("dims")?)?;
-    "rot90" => |a| {
-        let dims = a.ints("dims")?;
-        let Ok([first, second]) = <[i64; 2]>::try_from(dims) else {
-            return crate::outcome::unsupported("dims that are not two: it has 2 here".into());
-        };
-        a.input()?.rot90(a.int("k")?, [first as isize, second as isize])?
-    };
+    "rot90" => |a| a.input()?.rot90(a.int("k")?, a.ints("dims")?)?;
     "repeat" => |a| a.input()?.repeat(a.ints("repeats")?)?;
     "tile" => |a| a.input()?.tile(a.ints("dims")?)?;
     "repeat_interleave" => |a| {

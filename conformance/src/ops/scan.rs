@@ -140,14 +140,7 @@ fn to_asked(a: &Call, y: Tensor) -> sconce::Result<Tensor> {
 }
 
 fn interpolation(a: &Call) -> Result<Interpolation, Stop> {
-    Ok(match a.str("interpolation")? {
-        "linear" => Interpolation::Linear,
-        "lower" => Interpolation::Lower,
-        "higher" => Interpolation::Higher,
-        "midpoint" => Interpolation::Midpoint,
-        "nearest" => Interpolation::Nearest,
-        other => return unsupported(format!("interpolation = {other:?}")),
-    })
+    a.word("interpolation")
 }
 
 /// The dtype of places.

@@ -1,8 +1,7 @@
 //! Padding, resizing, sampling and rearranging.
 
 use sconce::functional::{
-    self as f, GridMode, GridOptions, GridPadding, InterpolateOptions, Interpolation, PadMode, Resize,
-    UnfoldOptions,
+    self as f, GridOptions, InterpolateOptions, Interpolation, PadMode, Resize, UnfoldOptions,
 };
 
 use super::rows;
@@ -42,18 +41,8 @@ pub(crate) const TABLE: &[Entry] = rows! {
         f::affine_grid(a.tensor("theta")?, &a.sizes("size")?, align_corners)?
     };
     "nn.functional.grid_sample" => |a| f::grid_sample(a.input()?, a.tensor("grid")?, GridOptions {
-        mode: match a.str("mode")? {
-            "bilinear" => GridMode::Bilinear,
-            "nearest" => GridMode::Nearest,
-            "bicubic" => GridMode::Bicubic,
-            mode => return unsupported(format!("mode {mode:?}")),
-        },
-        padding: match a.str("padding_mode")? {
-            "zeros" => GridPadding::Zeros,
-            "border" => GridPadding::Border,
-            "reflection" => GridPadding::Reflection,
-            mode => return unsupported(format!("padding mode {mode:?}")),
-        },
+        mode: a.word("mode")?,
+        padding: a.word("padding_mode")?,
         align_corners: a.opt("align_corners", Call::bool)?.unwrap_or(false),
     })?;
     "nn.functional.pixel_shuffle" | "pixel_shuffle" => |a| f::pixel_shuffle(a.input()?, a.size("upscale_factor")?)?;
@@ -74,26 +63,12 @@ pub(crate) const TABLE: &[Entry] = rows! {
 
 /// A way of padding other than by a constant.
 pub(crate) fn pad_mode(mode: &str) -> Result<PadMode, Stop> {
-    Ok(match mode {
-        "reflect" => PadMode::Reflect,
-        "replicate" => PadMode::Replicate,
-        "circular" => PadMode::Circular,
-        mode => return unsupported(format!("mode {mode:?}")),
-    })
+    Ok(mode.parse()?)
 }
 
 /// A way of interpolating.
 pub(crate) fn interpolation(mode: &str) -> Result<Interpolation, Stop> {
-    Ok(match mode {
-        "nearest" => Interpolation::Nearest,
-        "nearest-exact" => Interpolation::NearestExact,
-        "linear" => Interpolation::Linear,
-        "bilinear" => Interpolation::Bilinear,
-        "bicubic" => Interpolation::Bicubic,
-        "trilinear" => Interpolation::Trilinear,
-        "area" => Interpolation::Area,
-        mode => return unsupported(format!("mode {mode:?}")),
-    })
+    Ok(mode.parse()?)
 }
 
 /// The size asked for.

@@ -1,8 +1,8 @@
 //! Views and other changes of shape.
 
-use sconce::Category;
+use sconce::Tensor;
 
-use super::rows;
+use super::{becoming, rows};
 use crate::registry::{Call, Entry};
 use crate::tensors::Val;
 use crate::value::Value;
@@ -23,7 +23,7 @@ pub(super) const TABLE: &[Entry] = rows! {
     "expand_as" => |a| a.input()?.expand(a.tensor("other")?.shape())?;
     "narrow" => |a| {
         let start = match a.value("start") {
-            Value::Tensor(t) if t.dim() == 0 && t.dtype().category() == Category::Integer => t.item_i64()? as isize,
+            Value::Tensor(t) => t.item_index()?,
             _ => a.dim("start")?,
         };
         a.input()?.narrow(a.dim("dim")?, start, a.size("length")?)?
@@ -36,6 +36,28 @@ pub(super) const TABLE: &[Entry] = rows! {
     };
     "squeeze" => |a| a.input()?.squeeze(a.dims("dim")?)?;
     "unsqueeze" => |a| a.input()?.unsqueeze(a.dim("dim")?)?;
+    "squeeze_" => |a| {
+        let dims = a.dims("dim")?;
+        becoming(a, |x| x.squeeze_(dims))?
+    };
+    "unsqueeze_" => |a| {
+        let dim = a.dim("dim")?;
+        becoming(a, |x| x.unsqueeze_(dim))?
+    };
+    "transpose_" => |a| {
+        let (first, second) = (a.dim("dim0")?, a.dim("dim1")?);
+        becoming(a, |x| x.transpose_(first, second))?
+    };
+    "t_" => |a| becoming(a, Tensor::t_)?;
+    "as_strided_" => |a| {
+        let (size, stride, offset) = (a.ints("size")?, a.ints("stride")?, a.opt("storage_offset", Call::size)?);
+        let offset = offset.unwrap_or(a.input()?.storage_offset());
+        becoming(a, |x| x.as_strided_(size, stride, offset))?
+    };
+    "resize_" => |a| {
+        let size = a.ints(if a.has("size") { "size" } else { "shape" })?;
+        becoming(a, |x| x.resize_(size))?
+    };
     "as_strided" => |a| {
         let offset = a.opt("storage_offset", Call::size)?;
         let x = a.input()?;

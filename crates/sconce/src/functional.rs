@@ -33,7 +33,7 @@ pub use crate::ops::nn::margin::{
     soft_margin_loss,
 };
 pub use crate::ops::nn::norm::{instance_norm, local_response_norm, normalize};
-pub use crate::ops::nn::pad::{PadMode, pad, pad_same};
+pub use crate::ops::nn::pad::{PadMode, pad, pad_same, pad_same_for};
 pub use crate::ops::nn::pool::{
     LpPoolOptions, avg_pool1d, avg_pool3d, lp_pool, max_pool1d, max_pool1d_with_indices, max_pool3d,
     max_pool3d_with_indices,

@@ -32,10 +32,12 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("create", "new tensors"),
     ("forms", "in-place forms of operations that have samples"),
     ("integer_windows", "convolutions and pooling of integers, which carry no gradient"),
+    ("names", "PyTorch's words for settings"),
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
     ("unique", "results carry no gradient"),
+    ("view_in_place", "handles that become views that have samples of their own"),
 ];
 
 const LONGEST: usize = 600;

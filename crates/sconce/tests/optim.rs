@@ -305,11 +305,11 @@ fn state_has_pytorchs_structure() -> Result<()> {
             "weight_decay",
             "amsgrad",
             "maximize",
+            "decoupled_weight_decay",
             "foreach",
             "capturable",
             "differentiable",
-            "fused",
-            "decoupled_weight_decay"
+            "fused"
         ]
     );
     assert_eq!(group.option("betas"), Some(&Value::Tuple(vec![Value::Float(0.9), Value::Float(0.999)])));
@@ -509,8 +509,8 @@ fn a_module_converted_under_an_optimiser_is_noticed() -> Result<()> {
     assert_eq!(error.kind(), ErrorKind::Argument);
     assert_eq!(
         error.to_string(),
-        "SGD: weight: the module holds another tensor by now, since it was converted to another dtype: \
-         convert it first, then make the optimiser"
+        "SGD: weight: the module holds another tensor by now, since it was converted to another dtype \
+         or parametrised: do that first, then make the optimiser"
     );
 
     let before = layer.weight.to_vec::<f64>()?;

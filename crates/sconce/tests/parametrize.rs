@@ -68,8 +68,11 @@ fn names_come_in_the_order_of_pytorch() -> Result<()> {
 fn what_is_pruned_stays_zero_through_steps_and_files() -> Result<()> {
     let mut net = net()?;
     let mut optimizer = Optimizer::new(&net, Sgd { lr: 0.5, momentum: 0.9, ..Sgd::default() })?;
-    // The tensor that is pruned is the one that the optimiser holds.
-    prune::l1_unstructured(&mut net, "*.weight & ndim==2", Amount::Fraction(0.5))?;
+    // The tensor that is pruned is the one that the optimiser holds, however often that is done.
+    prune::global_unstructured(&mut net, "*.weight & ndim==2", prune::Score::L1, Amount::Count(4))?;
+    prune::remove(&mut net, "*.weight & ndim==2")?;
+    prune::l1_unstructured(&mut net, "*.weight & ndim==2", Amount::Fraction(0.25))?;
+    prune::l1_unstructured(&mut net, "*.weight & ndim==2", Amount::Fraction(1.0 / 3.0))?;
     let zeros = |net: &Sequential| -> Result<Vec<bool>> {
         let state = net.state_dict();
         let weight = state.get("0.weight_orig")?.mul(state.get("0.weight_mask")?)?;
@@ -214,10 +217,7 @@ fn faults_change_nothing() -> Result<()> {
     let before = names(&net);
     let faults: [(&str, Result<Vec<String>>); 6] = [
         ("selector `0.wieght`", parametrize::weight_norm(&mut net, "0.wieght", None)),
-        (
-            "weight_norm: `0.bias`: weight_norm: no dimension 1",
-            parametrize::weight_norm(&mut net, "0.*", Some(1)),
-        ),
+        ("weight_norm: `0.bias`: no dimension 1", parametrize::weight_norm(&mut net, "0.*", Some(1))),
         ("remove: `0.weight`: the parameter is not pruned", prune::remove(&mut net, "0.weight")),
         ("l1_unstructured: `0.weight`: cannot prune 25 of 24", {
             prune::l1_unstructured(&mut net, "0.weight", Amount::Count(25))
@@ -236,6 +236,8 @@ fn faults_change_nothing() -> Result<()> {
     assert_eq!(names(&net), before);
 
     prune::identity(&mut net, "0.weight")?;
+    let error = net.get_parameter("0.weight").unwrap_err().to_string();
+    assert!(error.starts_with("`0.weight` is computed from other parameters"), "{error}");
     let error = parametrize::weight_norm(&mut net, "0.weight", None).unwrap_err().to_string();
     assert!(error.ends_with("the parameter is pruned or parametrised in another way already"), "{error}");
     parametrize::weight_norm(&mut net, "3.weight", None)?;

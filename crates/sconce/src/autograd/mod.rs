@@ -19,6 +19,7 @@ pub use crate::tensor::hooks::HookHandle;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
+use crate::tensor::dtype::Category;
 use crate::tensor::node::Edge;
 use crate::tensor::{Auto, GradSlot, Tensor, lock};
 use crate::{Error, Result};
@@ -150,11 +151,11 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If the dtype is not floating point, or the tensor was computed from others that require grad (detach it).
+    /// If the dtype is neither floating point nor complex, or the tensor was computed from others that require grad (detach it).
     pub fn requires_grad_(&self, requires_grad: bool) -> Result<Tensor> {
-        if requires_grad && !self.dtype().is_floating_point() {
+        if requires_grad && self.dtype().category() < Category::Float {
             return Err(Error::autograd(format!(
-                "requires_grad_: only floating point tensors have gradients, this one is {}",
+                "requires_grad_: only floating point and complex tensors have gradients, this one is {}",
                 self.dtype()
             )));
         }

@@ -7,6 +7,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::history;
 use super::mode::{is_grad_enabled, no_grad};
+use crate::tensor::dtype::Category;
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{EDGES, Edge, Edges, Meta, Node, NodeRef};
 use crate::tensor::{Dims, Tensor};
@@ -280,7 +281,7 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     }
     check_recordable(&op, inputs)?;
     let mut out = own(no_grad(|| op.cpu(inputs))?)?;
-    if out.dtype().is_floating_point() {
+    if out.dtype().category() >= Category::Float {
         let node = NodeRef::new(OpNode::new(op, edges(inputs), inputs, &out));
         history::set_node(&mut out, node, 0);
     }

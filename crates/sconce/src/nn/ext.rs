@@ -1,5 +1,6 @@
 //! What every module can do.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::file::{self, LoadOptions};
@@ -8,7 +9,7 @@ use super::load::{self, DTypes, LoadReport, Strictness};
 use super::module::{Leaf, LeafMut, Module};
 use super::state_dict::StateDict;
 use super::summary::Summary;
-use super::walk::{Identities, Item, Want, walk, walk_mut};
+use super::walk::{Identities, Item, Want, each_declared, walk, walk_mut};
 use crate::select::near::did_you_mean;
 use crate::select::{Candidate, IntoSelector, Kind, Selection};
 use crate::tensor::DType;
@@ -203,7 +204,19 @@ pub trait ModuleExt: Module {
                 names.push(name.to_owned());
             }
         });
-        found.ok_or_else(|| unknown("parameter", path, &names))
+        found.ok_or_else(|| {
+            let mut computed = false;
+            each_declared(self.as_module(), &mut String::new(), &mut |name, parameter| {
+                computed |= name == path && parameter.form().is_some();
+            });
+            if computed {
+                Error::not_found(format!(
+                    "`{path}` is computed from other parameters, since it is pruned or parametrised: list them by name"
+                ))
+            } else {
+                unknown("parameter", path, &names)
+            }
+        })
     }
 
     /// The buffer of a path.
@@ -253,6 +266,35 @@ pub trait ModuleExt: Module {
     /// If the selector cannot be parsed or picks nothing.
     fn select(&self, selector: impl IntoSelector) -> Result<Selection> {
         select(self.as_module(), selector, true)
+    }
+
+    /// Names and parameters that a selector picks, each parameter once: for what takes a list of parameters, such as
+    /// [`clip_grad_norm_`](crate::optim::clip_grad_norm_) or
+    /// [`parameters_to_vector`](crate::optim::parameters_to_vector).
+    ///
+    /// # Errors
+    ///
+    /// If the selector cannot be parsed or picks no parameter.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt};
+    /// use sconce::optim::parameters_to_vector;
+    ///
+    /// let layers = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
+    /// assert_eq!(parameters_to_vector(layers.selected_parameters("**.bias")?)?.shape(), [5]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn selected_parameters(&self, selector: impl IntoSelector) -> Result<Vec<(String, Param)>> {
+        let selection = select(self.as_module(), selector, false)?;
+        let picked: HashSet<&str> = selection.names().iter().map(String::as_str).collect();
+        let mut seen = Identities::default();
+        let mut list = Vec::new();
+        each_parameter(self.as_module(), &mut |path, parameter| {
+            if picked.contains(path) && seen.insert(parameter.id()) {
+                list.push((path.to_owned(), parameter.clone()));
+            }
+        });
+        Ok(list)
     }
 
     /// Stops training what a selector picks; its gradients are dropped, so that no optimiser changes it.

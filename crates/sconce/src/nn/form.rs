@@ -198,8 +198,11 @@ pub(super) fn replace(
             replaced.push(parameter.tensor().clone());
         }
     }
-    let kept: HashSet<usize> =
-        made.values().filter_map(|p| p.form()).flat_map(|form| form.originals()).map(|p| p.id()).collect();
+    let kept: HashSet<usize> = made
+        .values()
+        .flat_map(|new| new.form().map_or(std::slice::from_ref(new), Form::originals))
+        .map(|part| part.id())
+        .collect();
     each_declared_mut(module, &mut String::new(), &mut |_, parameter| {
         if let Some(new) = made.get(&identity(parameter)) {
             *parameter = new.clone();

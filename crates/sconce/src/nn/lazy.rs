@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use super::ext::ModuleExt;
 use super::layer::Layer;
+use super::leaf::Mode;
 use super::module::Module;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -26,12 +28,14 @@ type Build<L> = Box<dyn Fn(&Tensor) -> Result<L> + Send + Sync>;
 pub struct Lazy<L> {
     layer: OnceLock<L>,
     build: Build<L>,
+    /// The mode of the layer to be made.
+    mode: Mode,
 }
 
 impl<L: Layer> Lazy<L> {
     /// Makes a layer that a function will make of the first input.
     pub fn new(build: impl Fn(&Tensor) -> Result<L> + Send + Sync + 'static) -> Self {
-        Self { layer: OnceLock::new(), build: Box::new(build) }
+        Self { layer: OnceLock::new(), build: Box::new(build), mode: Mode::default() }
     }
 
     /// The layer, once there was an input.
@@ -54,7 +58,10 @@ impl<L: Layer> Layer for Lazy<L> {
         match self.layer.get() {
             Some(layer) => layer.forward(x),
             None => {
-                let layer = (self.build)(x)?;
+                let mut layer = (self.build)(x)?;
+                if !self.mode.is_train() {
+                    layer.eval();
+                }
                 self.layer.get_or_init(|| layer).forward(x)
             }
         }
@@ -63,14 +70,16 @@ impl<L: Layer> Layer for Lazy<L> {
 
 impl<L: Layer> Module for Lazy<L> {
     fn fields<'a>(&'a self, f: &mut dyn FnMut(&str, &'a dyn Module)) {
-        if let Some(layer) = self.layer.get() {
-            layer.fields(f);
+        match self.layer.get() {
+            Some(layer) => layer.fields(f),
+            None => f("mode", &self.mode),
         }
     }
 
     fn fields_mut<'a>(&'a mut self, f: &mut dyn FnMut(&str, &'a mut dyn Module)) {
-        if let Some(layer) = self.layer.get_mut() {
-            layer.fields_mut(f);
+        match self.layer.get_mut() {
+            Some(layer) => layer.fields_mut(f),
+            None => f("mode", &mut self.mode),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The leaves of a module: parameters, buffers and the mode.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Deref;
 
 use super::form::{Form, placeholder};
@@ -25,7 +26,7 @@ use crate::{Context, Result};
 ///
 /// A parameter may be computed from others ([`parametrize`](super::parametrize), [`prune`](super::prune)). Then it
 /// dereferences to NaN of its shape and dtype, and a forward reads it by [`value`](Self::value), as all layers here do.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Param {
     tensor: Tensor,
     form: Option<Box<Form>>,
@@ -73,6 +74,15 @@ impl Param {
         match &self.form {
             None => Ok(Cow::Borrowed(&self.tensor)),
             Some(form) => form.value().map(Cow::Owned),
+        }
+    }
+}
+
+impl fmt::Debug for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.form {
+            None => f.debug_tuple("Param").field(&self.tensor).finish(),
+            Some(form) => f.debug_tuple("Param").field(form).finish(),
         }
     }
 }

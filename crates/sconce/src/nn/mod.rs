@@ -1,6 +1,7 @@
 //! Modules, layers and losses; PyTorch's `torch.nn`.
 
 mod activation;
+mod adaptive_softmax;
 mod attention;
 mod cell;
 mod containers;
@@ -35,6 +36,7 @@ mod shared;
 mod simple;
 mod state_dict;
 mod summary;
+mod tap;
 mod transformer;
 mod walk;
 
@@ -44,6 +46,7 @@ pub use activation::{
     ReLU, ReLU6, SELU, SiLU, Sigmoid, Softmax, Softmax2d, Softmin, Softplus, Softshrink, Softsign, Tanh,
     Tanhshrink, Threshold,
 };
+pub use adaptive_softmax::{AdaptiveLogSoftmaxConfig, AdaptiveLogSoftmaxWithLoss};
 pub use attention::{AttendOptions, MultiheadAttention, MultiheadAttentionConfig};
 pub use cell::{CellConfig, GRUCell, LSTMCell, RNNCell};
 pub use conv::{
@@ -97,6 +100,7 @@ pub use simple::{
 };
 pub use state_dict::StateDict;
 pub use summary::{Summary, SummaryItem, SummaryRow};
+pub use tap::{Activation, Tap, Taps};
 pub use transformer::{
     Masks, Transformer, TransformerActivation, TransformerConfig, TransformerDecoder,
     TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer,

@@ -160,6 +160,32 @@ pub fn random_structured<M: Module + ?Sized>(
     })
 }
 
+/// Keeps the `keep` elements of the greatest magnitude of every `of` neighbours along a dimension, in each parameter
+/// that a selector picks: 2 of 4 is what some hardware computes with. Of equal ones the first stay.
+///
+/// # Errors
+///
+/// As [`ln_structured`]; if `of` does not divide the dimension, or is less than `keep`.
+///
+/// ```
+/// use sconce::nn::{Linear, prune};
+///
+/// let mut layer = Linear::new(8, 3)?;
+/// prune::n_of_m(&mut layer, "weight", 2, 4, 1)?;
+/// let groups = layer.weight.value()?.ne(0)?.reshape([-1, 4])?.to(sconce::DType::I64)?.sum(1)?;
+/// assert_eq!(groups.to_vec::<i64>()?, [2; 6]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn n_of_m<M: Module + ?Sized>(
+    module: &mut M,
+    selector: impl IntoSelector,
+    keep: usize,
+    of: usize,
+    dim: isize,
+) -> Result<Vec<String>> {
+    masked(module.as_module_mut(), "n_of_m", selector, &mut |state| state.prune_groups(keep, of, dim))
+}
+
 /// Prunes elements of all parameters together that a selector picks, so that each loses its share of the least.
 ///
 /// # Errors
@@ -283,17 +309,41 @@ impl State {
         Ok(())
     }
 
-    /// Prunes slices by their norm, or at random.
-    fn prune_slices(&mut self, norm: Option<f64>, amount: Amount, dim: isize) -> Result<()> {
+    /// A dimension, of two or more.
+    fn dimension(&self, dim: isize) -> Result<usize> {
         let rank = self.shape.len();
         let at = if dim < 0 { dim.checked_add_unsigned(rank) } else { Some(dim) };
-        let at = at.and_then(|d| usize::try_from(d).ok()).filter(|&d| d < rank);
-        let Some(at) = at.filter(|_| rank > 1) else {
-            return Err(Error::shape(format!(
+        let at = at.and_then(|d| usize::try_from(d).ok()).filter(|&d| d < rank && rank > 1);
+        at.ok_or_else(|| {
+            Error::shape(format!(
                 "slices along dimension {dim} need two dimensions or more, found shape {:?}",
                 self.shape
+            ))
+        })
+    }
+
+    fn prune_groups(&mut self, keep: usize, of: usize, dim: isize) -> Result<()> {
+        let at = self.dimension(dim)?;
+        if of == 0 || keep > of || !self.shape[at].is_multiple_of(of) {
+            return Err(Error::shape(format!(
+                "{keep} of {of} elements along dimension {dim} of shape {:?}",
+                self.shape
             )));
-        };
+        }
+        let inner: usize = self.shape[at + 1..].iter().product();
+        for start in (0..self.kept.len()).step_by((of * inner).max(1)) {
+            for lane in start..start + inner {
+                let scores: Vec<f64> = (0..of).map(|i| -self.values[lane + i * inner].abs()).collect();
+                let stay: Vec<usize> = least(&scores, keep).collect();
+                (0..of).filter(|i| !stay.contains(i)).for_each(|i| self.kept[lane + i * inner] = false);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prunes slices by their norm, or at random.
+    fn prune_slices(&mut self, norm: Option<f64>, amount: Amount, dim: isize) -> Result<()> {
+        let (rank, at) = (self.shape.len(), self.dimension(dim)?);
         let inner: usize = self.shape[at + 1..].iter().product();
         let slice = |i: usize| i / inner.max(1) % self.shape[at];
         let mut alive = vec![false; self.shape[at]];

@@ -29,6 +29,16 @@ fn integers(
     driver::map::<i64, 2>(op, &shape, dtype, [x, &y], move |[x, y]| f(x, y))
 }
 
+/// Halves in float32, so that what is made of them is rounded once, at the end.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    if matches!(x.dtype(), DType::F16 | DType::BF16) { x.to(DType::F32) } else { Ok(x.clone()) }
+}
+
+/// The dtype of a result of three tensors.
+fn combined(x: &Tensor, a: &Tensor, b: &Tensor) -> DType {
+    Promotion::new().tensor(x).tensor(a).tensor(b).dtype()
+}
+
 /// Writes a result over the first operand, if it fits.
 fn over(op: &str, x: &Tensor, result: &Tensor) -> Result<()> {
     if result.dtype().category() > x.dtype().category() || result.shape() != x.shape() {
@@ -177,6 +187,10 @@ impl Tensor {
             return Err(Error::dtype(format!("lerp: dtypes differ: {} and {}", self.dtype(), end.dtype())));
         }
         let weight = weight.into().tensor(self.dtype())?;
+        if matches!(self.dtype(), DType::F16 | DType::BF16) {
+            // Rounded once.
+            return wide(self)?.lerp(&wide(end)?, &wide(&weight)?)?.to(self.dtype());
+        }
         let difference = end.sub(self)?;
         // From the nearer end, so that it is met exactly.
         let from_start = self.add(&difference.mul(&weight)?)?;
@@ -230,17 +244,12 @@ impl Tensor {
     /// ```
     pub fn addcmul(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<Tensor> {
         let value = value.into();
-        if let (true, dtype @ (DType::F16 | DType::BF16)) = (a.dtype() == b.dtype(), a.dtype()) {
-            // Rounded once.
-            let product = scaled(&a.to(DType::F32)?.mul(&b.to(DType::F32)?)?, value)?;
-            let sum = self.to(DType::F32)?.add(&product)?;
-            return sum.to(crate::promote_types(self.dtype(), dtype));
-        }
-        let product = a.mul(b)?;
+        let dtype = combined(self, a, b);
+        let product = wide(a)?.mul(&wide(b)?)?;
         if product.dtype().category() < Category::Float && matches!(value, Scalar::Float(_)) {
             return Err(Error::dtype(format!("addcmul: value {value:?} for integers")));
         }
-        self.add(&scaled(&product, value)?)
+        wide(self)?.add(&scaled(&product, value)?)?.to(dtype)
     }
 
     /// `self + value · a / b`.
@@ -252,7 +261,8 @@ impl Tensor {
         if [a, b].iter().all(|t| !t.dtype().is_floating_point()) {
             return Err(Error::dtype(format!("addcdiv: not implemented for {} / {}", a.dtype(), b.dtype())));
         }
-        self.add(&scaled(&a.div(b)?, value.into())?)
+        let dtype = combined(self, a, b);
+        wide(self)?.add(&scaled(&wide(a)?.div(&wide(b)?)?, value.into())?)?.to(dtype)
     }
 
     /// [`addcmul`](Self::addcmul) in place.
@@ -261,7 +271,7 @@ impl Tensor {
     ///
     /// As out of place; also if the result does not fit this tensor, or it may not be changed while recording.
     pub fn addcmul_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<()> {
-        self.add_(&scaled(&a.mul(b)?, value.into())?)
+        self.add_(&scaled(&wide(a)?.mul(&wide(b)?)?, value.into())?)
     }
 
     /// [`addcdiv`](Self::addcdiv) in place.
@@ -270,7 +280,7 @@ impl Tensor {
     ///
     /// As [`addcmul_`](Self::addcmul_).
     pub fn addcdiv_(&self, a: &Tensor, b: &Tensor, value: impl Into<Scalar>) -> Result<()> {
-        self.add_(&scaled(&a.div(b)?, value.into())?)
+        self.add_(&scaled(&wide(a)?.div(&wide(b)?)?, value.into())?)
     }
 
     /// [`lerp`](Self::lerp) in place.
@@ -280,6 +290,9 @@ impl Tensor {
     /// As [`addcmul_`](Self::addcmul_).
     pub fn lerp_<'a>(&self, end: &Tensor, weight: impl Into<Operand<'a>>) -> Result<()> {
         let weight = weight.into().tensor(self.dtype())?;
+        if matches!(self.dtype(), DType::F16 | DType::BF16) {
+            return over("lerp_", self, &self.lerp(end, &weight)?);
+        }
         self.add_(&end.sub(self)?.mul(&weight)?)
     }
 

@@ -109,6 +109,31 @@ impl Tensor {
         apply(To { dtype: self.dtype() }, &[self])
     }
 
+    /// A [`copy`](Self::copy) whose elements lie in the order of this tensor's: with the same strides where it fills its
+    /// memory without gaps. What PyTorch's `clone()` does; a tensor that holds elements several times is copied row-major.
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory.
+    ///
+    /// ```
+    /// use sconce::{DType, Tensor};
+    /// let x = Tensor::zeros([2, 3], DType::F32)?.t()?;
+    /// assert_eq!(x.copy_in_order()?.strides(), [1, 3]);
+    /// assert_eq!(x.copy()?.strides(), [2, 1]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn copy_in_order(&self) -> Result<Tensor> {
+        if self.is_contiguous() || self.layout().overlaps_itself() {
+            return self.copy();
+        }
+        let mut order: Vec<usize> = (0..self.dim()).collect();
+        order.sort_by_key(|&d| std::cmp::Reverse(self.strides()[d]));
+        let mut back = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(at, &d)| back[d] = at);
+        self.permute(order)?.copy()?.permute(back)
+    }
+
     /// The tensor in another dtype; itself if it has that dtype already.
     ///
     /// Floats become integers by truncation, everything that is not 0 becomes true.

@@ -147,11 +147,22 @@ impl Tensor {
         if (e - s) * d < 0.0 {
             return Err(wrong("the step leads away from the end"));
         }
-        if let (Scalar::Int(s), Scalar::Int(e), Scalar::Int(d)) = (start, end, step)
-            && !dtype.is_floating_point()
-        {
-            let (s, e, d) = (i128::from(s), i128::from(e), i128::from(d));
-            let n = ((e - s + d - d.signum()) / d).max(0) as usize;
+        if dtype.category() == Category::Integer {
+            // As in PyTorch bounds of integers are cut to integers, but only int64 counts its elements by them.
+            let [s, e, d] = [start, end, step].map(|bound| match bound {
+                Scalar::Int(i) => i128::from(i),
+                other => i128::from(other.to_f64() as i64),
+            });
+            if d == 0 || dtype == DType::I64 && (e - s) * d < 0 {
+                return Err(wrong("as integers the step is 0 or leads away from the end"));
+            }
+            let floats = [start, end, step].iter().any(|bound| matches!(bound, Scalar::Float(_)));
+            let n = match dtype {
+                DType::I64 => (e - s + d - d.signum()) / d,
+                _ if floats => ((end.to_f64() - start.to_f64()) / step.to_f64()).ceil() as i128,
+                _ => (e - s + d - d.signum()) / d,
+            };
+            let n = usize::try_from(n.max(0)).map_err(|_| wrong("too many elements"))?;
             checked_numel(&[n])?;
             return collect("arange", n, |i| (s + i as i128 * d) as i64)?.to(dtype);
         }

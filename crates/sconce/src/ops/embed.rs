@@ -3,8 +3,8 @@
 use smallvec::smallvec;
 
 use super::registry::{OpInfo, Sample};
-use super::view::view;
-use crate::autograd::{Grads, Op, Saved, Saves};
+use super::view::{AsStrided, Geometry, view};
+use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::layout::{Layout, wrap_dim};
 use crate::tensor::sizes::{DimsArg, Sizes};
 use crate::tensor::{Dims, Tensor};
@@ -44,6 +44,33 @@ impl Op for Unfold {
             gradient.slice(self.dim as isize, k as isize, end as isize, self.step)?.add_(&part)?;
         }
         Ok(smallvec![Some(gradient)])
+    }
+}
+
+/// A copy of the first input in which a strided view holds the second.
+#[derive(Debug)]
+struct AsStridedScatter {
+    geometry: Geometry,
+}
+
+impl Op for AsStridedScatter {
+    fn name(&self) -> &'static str {
+        "as_strided_scatter"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        AsStrided::scatter(x[0], x[1], &self.geometry)?.copy()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::NONE
+    }
+
+    fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let part = AsStrided::gradient_of_view(grad, &self.geometry)?;
+        // PyTorch's formula, which keeps what it should drop.
+        let whole = AsStrided::scatter(&grad.zeros_like()?, &part, &self.geometry)?;
+        Ok(smallvec![Some(whole), Some(part)])
     }
 }
 
@@ -120,8 +147,8 @@ impl Tensor {
     ///
     /// Strides and offset are those of this tensor in its own memory, which must hold everything that they reach.
     ///
-    /// Unlike PyTorch 2.13, which gives this tensor the gradient of just the elements that were replaced, it gets that of
-    /// those that stay.
+    /// The gradient of this tensor is PyTorch 2.13's: that of the elements that were *replaced*, and 0 for those that stay.
+    /// For the derivative copy `source` into an [`as_strided`](Self::as_strided) view of a copy of this tensor.
     ///
     /// # Errors
     ///
@@ -143,13 +170,7 @@ impl Tensor {
                 source.shape()
             )));
         }
-        // All memory that either reaches, copied with this tensor's history.
-        let extent = self.layout().end().max(picked.layout().end());
-        let memory = Tensor::zeros([extent], self.dtype())?;
-        let place = memory.as_strided(self.shape(), self.strides(), self.storage_offset())?;
-        place.copy_(self)?;
-        memory.as_strided(shape.as_slice(), strides.as_slice(), offset)?.copy_(source)?;
-        memory.as_strided(self.shape(), self.strides(), self.storage_offset())?.copy()
+        apply(AsStridedScatter { geometry: Geometry::of(&picked, self) }, &[self, source])
     }
 
     /// A view of all windows of `size` elements of a dimension, `step` apart, as a new last dimension.
@@ -196,14 +217,20 @@ impl Tensor {
     /// assert_eq!(x.rot90(1, [0, 1])?.to_vec::<i64>()?, [2, 4, 1, 3]);
     /// # Ok::<(), sconce::Error>(())
     /// ```
-    pub fn rot90(&self, k: i64, dims: [isize; 2]) -> Result<Tensor> {
+    pub fn rot90(&self, k: i64, dims: impl Sizes) -> Result<Tensor> {
         const OP: &str = "rot90";
+        let [first, second] = dims.sizes()[..] else {
+            return Err(Error::argument(format!(
+                "{OP}: needs two dimensions to turn in, found {:?}",
+                dims.sizes()
+            )));
+        };
         if self.dim() < 2 {
             return Err(Error::shape(format!("{OP}: needs two dimensions, found shape {:?}", self.shape())));
         }
-        let (a, b) = (wrap_dim(OP, dims[0], self.dim())?, wrap_dim(OP, dims[1], self.dim())?);
+        let (a, b) = (wrap_dim(OP, first, self.dim())?, wrap_dim(OP, second, self.dim())?);
         if a == b {
-            return Err(Error::index(format!("{OP}: dimensions {} and {} are one", dims[0], dims[1])));
+            return Err(Error::index(format!("{OP}: dimensions {first} and {second} are one")));
         }
         match k.rem_euclid(4) {
             1 => self.flip(b)?.transpose(a as isize, b as isize),
@@ -362,8 +389,9 @@ pub(crate) static EMBEDS: &[OpInfo] = &[
     OpInfo {
         name: "as_strided_scatter",
         samples: || {
-            vec![Sample::new(&[(&[3, 3], D), (&[2, 2], D)], |x| {
-                x[0].copy()?.as_strided_scatter(&x[1], [2, 2], [3, 2], 1)
+            // Only the source: the other gradient is not the derivative.
+            vec![Sample::new(&[(&[2, 2], D)], |x| {
+                Tensor::zeros([3, 3], x[0].dtype())?.as_strided_scatter(&x[0], [2, 2], [3, 2], 1)
             })]
         },
     },

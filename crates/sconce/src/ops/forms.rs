@@ -98,7 +98,6 @@ product_forms! {
     addmm, addmm_;
     addmv, addmv_;
     addr, addr_;
-    addbmm, addbmm_;
     baddbmm, baddbmm_;
 }
 

@@ -179,7 +179,7 @@ pub(super) fn average(x: &Tensor, pool: &Pool2d, divisor: Divisor, shape: &[usiz
             Divisor::Padded => padded as i64,
             Divisor::Inside => (rows * columns) as i64,
         };
-        sum.wrapping_div(count.max(i64::from(count == 0)))
+        sum.wrapping_div(if count == 0 { 1 } else { count })
     })
 }
 

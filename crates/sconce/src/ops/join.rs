@@ -20,6 +20,8 @@ struct Cat {
     dtype: DType,
     /// The inputs' sizes along `dim`.
     sizes: Vec<usize>,
+    /// How many vectors without elements come after them, which have no part in the output.
+    left_out: usize,
 }
 
 impl Op for Cat {
@@ -28,7 +30,7 @@ impl Op for Cat {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        driver::cat("cat", x, self.dim, &self.shape, self.dtype)
+        driver::cat("cat", &x[..self.sizes.len()], self.dim, &self.shape, self.dtype)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -42,6 +44,11 @@ impl Op for Cat {
             let part = if saved.needs(i) { Some(grad.narrow(self.dim as isize, start, size)?) } else { None };
             grads.push(part);
             start += size as isize;
+        }
+        // Vectors without elements that were left out.
+        let left_out = || Tensor::zeros([0], grad.dtype()).map(Some);
+        for i in self.sizes.len()..self.sizes.len() + self.left_out {
+            grads.push(if saved.needs(i) { left_out()? } else { None });
         }
         Ok(grads)
     }
@@ -91,8 +98,12 @@ impl Tensor {
             }
             shape[d] += t.shape()[d];
         }
-        let sizes = parts.iter().map(|t| t.shape()[d]).collect();
-        apply(Cat { dim: d, shape, dtype, sizes }, &parts)
+        let sizes: Vec<usize> = parts.iter().map(|t| t.shape()[d]).collect();
+        let left_out = tensors.len() - sizes.len();
+        if left_out > 0 {
+            parts.extend(tensors.iter().map(Borrow::borrow).filter(|t: &&Tensor| t.shape() == [0]));
+        }
+        apply(Cat { dim: d, shape, dtype, sizes, left_out }, &parts)
     }
 
     /// Tensors of one shape along a new dimension; PyTorch's `torch.stack`.

@@ -138,6 +138,11 @@ impl Tensor {
             let rows = a.numel().checked_div(k).unwrap_or_else(|| a.shape()[..a.dim() - 1].iter().product());
             return product(OP, &a.reshape([rows, k])?, &b_matrix)?.reshape(shape.as_slice());
         }
+        if a.dim() <= 2 && a.requires_grad() && matches!(a.dtype(), DType::F16 | DType::BF16) {
+            // Transposed, one matrix for the whole batch: the gradient of the matrix is summed before it is rounded.
+            let y = b.transpose(-2, -1)?.matmul(&a.t()?)?;
+            return if a.dim() == 1 { Ok(y) } else { y.transpose(-2, -1)?.contiguous() };
+        }
         let a_matrix = if a.dim() == 1 { a.unsqueeze(0)? } else { a.clone() };
         let count: usize = batch.iter().product();
         let flat = |t: &Tensor| -> Result<Tensor> {

@@ -5,12 +5,14 @@ mod arith;
 mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
+mod complex;
 pub(crate) mod conv;
 pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
 mod embed;
 mod forms;
+mod fourier;
 mod gamma;
 mod histogram;
 pub(crate) mod index;
@@ -20,6 +22,7 @@ mod linalg;
 pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
+mod names;
 pub(crate) mod nn;
 pub(crate) mod norm;
 mod operators;
@@ -39,9 +42,11 @@ mod statistics;
 pub(crate) mod unary;
 mod unique;
 pub(crate) mod view;
+mod view_in_place;
 
+pub use fourier::FftNorm;
 pub use index::{Index, Key, Reduce};
-pub use linalg::MatrixNorm;
+pub use linalg::{LeastSquares, LstsqDriver, MatrixNorm};
 pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
 pub use unique::Unique;
@@ -61,6 +66,8 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     matmul::PRODUCTS,
     products::CONTRACTIONS,
     linalg::SOLVERS,
+    linalg::FACTORS,
+    linalg::LEAST_SQUARES,
     linalg::TRIANGULAR,
     linalg::CHOLESKY,
     linalg::SPECTRA,
@@ -85,6 +92,8 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     index::INDEX_REDUCTIONS,
     softmax::SOFTMAXES,
     loss::LOSSES,
+    complex::COMPLEX,
+    fourier::TRANSFORMS,
     conv::CONVOLUTIONS,
     pool::POOLS,
     norm::NORMALISATIONS,

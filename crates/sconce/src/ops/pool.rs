@@ -110,8 +110,12 @@ fn geometry(op: &str, x: &Tensor, options: MaxPool2dOptions) -> Result<(Pool2d, 
     let size = |i: usize| {
         let len = x.shape()[rank - 2 + i];
         let span = dilation[i].checked_mul(kernel_size[i] - 1)?.checked_add(1)?;
-        let room = len.checked_add(2 * padding[i])?.checked_sub(span)?;
-        let mut n = if ceil_mode { room.div_ceil(stride[i]) } else { room / stride[i] } + 1;
+        // Below 0 where the first window is cut short, which only `ceil_mode` allows.
+        let room = i64::try_from(len + 2 * padding[i]).ok()? - i64::try_from(span).ok()?;
+        let step = i64::try_from(stride[i]).ok()?;
+        let last =
+            if ceil_mode { room.checked_add(step - 1)?.div_euclid(step) } else { room.div_euclid(step) };
+        let mut n = usize::try_from(last + 1).ok().filter(|&n| n > 0)?;
         // A window that starts beyond the input and its padding is none.
         if ceil_mode && (n - 1) * stride[i] >= len + padding[i] {
             n -= 1;

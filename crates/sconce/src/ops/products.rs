@@ -207,7 +207,9 @@ impl Tensor {
         let mut result = aligned[0].clone();
         let done: Vec<usize> = over.iter().filter(|(_, last)| *last == 0).map(|(d, _)| *d).collect();
         if !done.is_empty() {
-            result = result.sum(crate::keepdim(done))?.to(result.dtype())?;
+            let sum = result.sum(crate::keepdim(done))?;
+            // As in PyTorch, the sum of one operand's integers is int64.
+            result = if aligned.len() == 1 { sum } else { sum.to(result.dtype())? };
         }
         for (i, x) in aligned.iter().enumerate().skip(1) {
             let summed: Vec<usize> = over.iter().filter(|(_, last)| *last == i).map(|(d, _)| *d).collect();

@@ -376,6 +376,9 @@ impl Tensor {
     /// ```
     pub fn sum_to_size(&self, shape: impl Sizes) -> Result<Tensor> {
         let shape = shape.sizes();
+        if shape.is_empty() {
+            return self.sum(());
+        }
         let wrong =
             || Error::shape(format!("sum_to_size: shape {shape:?} does not broadcast to {:?}", self.shape()));
         let lead = self.dim().checked_sub(shape.len()).ok_or_else(wrong)?;

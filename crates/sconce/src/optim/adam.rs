@@ -45,6 +45,8 @@ macro_rules! adam {
             pub amsgrad: bool,
             /// Whether to ascend instead; false.
             pub maximize: bool,
+            #[doc = concat!("Whether weight decay is kept apart from the gradient; ", stringify!($decoupled), ".")]
+            pub decoupled_weight_decay: bool,
         }
 
         impl Default for $type {
@@ -56,6 +58,7 @@ macro_rules! adam {
                     weight_decay: $decay,
                     amsgrad: false,
                     maximize: false,
+                    decoupled_weight_decay: $decoupled,
                 }
             }
         }
@@ -70,10 +73,9 @@ macro_rules! adam {
                 ("capturable", Value::Bool(false)),
                 ("differentiable", Value::Bool(false)),
                 ("fused", Value::None),
-                ("decoupled_weight_decay", Value::Bool($decoupled)),
             ];
 
-            options!(lr, betas, eps, weight_decay, amsgrad, maximize);
+            options!(lr, betas, eps, weight_decay, amsgrad, maximize, decoupled_weight_decay);
 
             fn validate(&self) -> Result<()> {
                 check_non_negative!(self: lr, eps, weight_decay);
@@ -98,7 +100,7 @@ macro_rules! adam {
                     betas: self.betas,
                     eps: self.eps,
                     weight_decay: self.weight_decay,
-                    decoupled: $decoupled,
+                    decoupled: self.decoupled_weight_decay,
                     maximize: self.maximize,
                     step: 0,
                 };
@@ -107,7 +109,7 @@ macro_rules! adam {
                 }
                 let mut grad = if self.maximize { grad.neg()? } else { grad.clone() };
                 if self.weight_decay != 0.0 {
-                    if $decoupled {
+                    if self.decoupled_weight_decay {
                         p.mul_(1.0 - self.lr * self.weight_decay)?;
                     } else {
                         grad = grad.add(&p.mul(self.weight_decay)?)?;

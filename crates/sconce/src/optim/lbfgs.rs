@@ -6,7 +6,8 @@ use super::line_search::{Limits, Point, strong_wolfe};
 use super::parameters::{Named, Parameters};
 use super::rule::{invalid, non_negative};
 use super::vector::{parameters_to_vector, vector_to_parameters};
-use crate::tensor::Tensor;
+use crate::nn::StateDict;
+use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Result, enable_grad, no_grad};
 
 const NAME: &str = "LBFGS";
@@ -273,6 +274,87 @@ impl Lbfgs {
 
     fn tensors(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|p| p.tensor.clone()).collect()
+    }
+
+    /// A copy of what is kept from step to step, under PyTorch's names: `d`, `t`, `prev_flat_grad`, `prev_loss`, `H_diag`,
+    /// and `old_dirs.0`, `old_stps.0`, …, which PyTorch has as lists. Empty before the first step.
+    ///
+    /// # Errors
+    ///
+    /// If there is not enough memory.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// use sconce::optim::{Lbfgs, LbfgsConfig};
+    ///
+    /// let start = || Tensor::from_vec(vec![5.0f64, -3.0], [2])?.requires_grad_(true);
+    /// let config = LbfgsConfig { max_iter: 2, lr: 0.1, ..LbfgsConfig::default() };
+    /// let (x, y) = (start()?, start()?);
+    /// let mut first = Lbfgs::new(vec![x.clone()], config.clone())?;
+    /// first.step(|| x.sub(1)?.pow(4)?.sum(()))?;
+    /// sconce::no_grad(|| y.copy_(&x))?;
+    ///
+    /// let mut second = Lbfgs::new(vec![y.clone()], config)?;
+    /// second.load_state_dict(&first.state_dict()?)?;
+    /// first.step(|| x.sub(1)?.pow(4)?.sum(()))?;
+    /// second.step(|| y.sub(1)?.pow(4)?.sum(()))?;
+    /// assert_eq!(x.to_vec::<f64>()?, y.to_vec::<f64>()?);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn state_dict(&self) -> Result<StateDict> {
+        let mut state = StateDict::new();
+        let Some(memory) = &self.memory else { return Ok(state) };
+        state.insert("d", memory.direction.copy()?);
+        state.insert("prev_flat_grad", memory.gradient.copy()?);
+        for (name, number) in [("t", memory.step), ("prev_loss", memory.loss), ("H_diag", memory.scale)] {
+            state.insert(name, Tensor::full((), number, DType::F64)?);
+        }
+        for (i, pair) in memory.pairs.iter().enumerate() {
+            state.insert(format!("old_dirs.{i}"), pair.gradient.copy()?);
+            state.insert(format!("old_stps.{i}"), pair.parameters.copy()?);
+        }
+        Ok(state)
+    }
+
+    /// Goes on from what [`state_dict`](Self::state_dict) returned.
+    ///
+    /// # Errors
+    ///
+    /// If a tensor is missing, or a vector has not as many elements as the parameters. Nothing is changed then.
+    pub fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
+        self.memory = if state.is_empty() { None } else { Some(self.restored(state).context(|| NAME)?) };
+        Ok(())
+    }
+
+    fn restored(&self, state: &StateDict) -> Result<Memory> {
+        let count: usize = self.parameters.iter().map(|p| p.tensor.numel()).sum();
+        let vector = |name: &str| -> Result<Tensor> {
+            let given = state.get(name)?;
+            if given.shape() != [count] {
+                return Err(Error::load(format!(
+                    "{name}: expected a vector of {count} elements, found shape {:?}",
+                    given.shape()
+                )));
+            }
+            given.detach().copy()
+        };
+        let number = |name: &str| state.get(name)?.item();
+        let mut pairs = VecDeque::new();
+        while state.contains(&format!("old_dirs.{}", pairs.len())) {
+            let i = pairs.len();
+            let (gradient, parameters) =
+                (vector(&format!("old_dirs.{i}"))?, vector(&format!("old_stps.{i}"))?);
+            let inverse = 1.0 / gradient.dot(&parameters)?.item()?;
+            pairs.push_back(Pair { gradient, parameters, inverse });
+        }
+        Ok(Memory {
+            direction: vector("d")?,
+            step: number("t")?,
+            gradient: vector("prev_flat_grad")?,
+            loss: number("prev_loss")?,
+            pairs,
+            scale: number("H_diag")?,
+        })
     }
 
     /// Drops the gradients of all parameters.

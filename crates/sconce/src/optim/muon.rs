@@ -146,7 +146,8 @@ impl Muon {
         if tall {
             x = x.t()?;
         }
-        x = rounded(&x.div(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?)?;
+        let norm = rounded(&rounded(&x.norm(2.0, ())?)?.clamp_min(self.eps)?)?;
+        x = rounded(&x.div(&norm)?)?;
         for _ in 0..self.ns_steps {
             let gram = rounded(&x.matmul(&x.t()?)?)?;
             let update = rounded(&scaled_sum(&gram, b, &gram.matmul(&gram)?.mul(c)?)?)?;

@@ -23,8 +23,8 @@ impl Named {
         let auto = self.tensor.auto();
         if auto.extra.as_ref().is_some_and(|extra| extra.replaced) {
             return Err(Error::argument(
-                "the module holds another tensor by now, since it was converted to another dtype: convert it first, \
-                 then make the optimiser",
+                "the module holds another tensor by now, since it was converted to another dtype or parametrised: do \
+                 that first, then make the optimiser",
             ));
         }
         Ok(auto.grad.clone())

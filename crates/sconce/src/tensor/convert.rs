@@ -100,6 +100,31 @@ impl Tensor {
         }
         self.to(DType::I64)?.with_slice(|x: &[i64]| x[0])
     }
+
+    /// The number of an integer tensor without dimensions, where an index is asked for.
+    ///
+    /// # Errors
+    ///
+    /// If it has dimensions or is not of integers.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::from_vec(vec![10i64, 20, 30], [3])?;
+    /// assert_eq!(x.narrow(0, Tensor::scalar(1i32).item_index()?, 2)?.to_vec::<i64>()?, [20, 30]);
+    /// assert!(x.item_index().is_err());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn item_index(&self) -> Result<isize> {
+        if self.dim() != 0 || self.dtype().category() != Category::Integer {
+            return Err(Error::argument(format!(
+                "item_index: an index must be an integer tensor without dimensions, found {} of shape {:?}",
+                self.dtype(),
+                self.shape()
+            )));
+        }
+        isize::try_from(self.item_i64()?)
+            .map_err(|e| Error::argument("item_index: the index is too large").with_source(e))
+    }
 }
 
 #[cfg(feature = "ndarray")]

@@ -2,6 +2,9 @@
 
 use smallvec::SmallVec;
 
+use super::Dims;
+use crate::{Error, Result};
+
 /// Sizes or dimensions that may be negative: `[2, -1]`, `&[usize]`, `Vec<i64>`, a single number, `()` for no dimensions.
 ///
 /// Implemented for single integers and for arrays, slices and vectors of `i32`, `i64`, `isize` and `usize`.
@@ -47,6 +50,49 @@ impl<D: DimsArg> DimsArg for Keepdim<D> {
     fn keeps(&self) -> bool {
         true
     }
+}
+
+/// `N` sizes from signed numbers, of which one stands for all: what programs get from files, command lines and other
+/// languages. `what` names the operation and its argument.
+///
+/// # Errors
+///
+/// If a number is negative, or they are neither `N` nor one.
+///
+/// ```
+/// use sconce::sizes_of;
+/// assert_eq!(sizes_of::<2>("conv2d: stride", [3i64])?, [3, 3]);
+/// assert!(sizes_of::<2>("conv2d: stride", [-1i64, 1]).unwrap_err().to_string().contains("conv2d: stride"));
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn sizes_of<const N: usize>(what: &str, numbers: impl Sizes) -> Result<[usize; N]> {
+    let sizes = sizes_from(what, numbers)?;
+    match sizes[..] {
+        [one] => Ok([one; N]),
+        _ => <[usize; N]>::try_from(&sizes[..])
+            .map_err(|_| Error::argument(format!("{what}: expected {N} sizes or one, found {sizes:?}"))),
+    }
+}
+
+/// Any number of sizes from signed numbers, as [`sizes_of`].
+///
+/// # Errors
+///
+/// If a number is negative.
+///
+/// ```
+/// assert_eq!(sconce::sizes_from("split: sections", [3i64, 0])?.as_slice(), [3, 0]);
+/// assert!(sconce::sizes_from("split: sections", [-3i64]).is_err());
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn sizes_from(what: &str, numbers: impl Sizes) -> Result<Dims> {
+    let numbers = numbers.sizes();
+    if let Some(n) = numbers.iter().find(|&&n| n < 0) {
+        return Err(Error::argument(format!(
+            "{what}: expected no negative number, found {n} in {numbers:?}"
+        )));
+    }
+    Ok(numbers.iter().map(|&n| n as usize).collect())
 }
 
 /// The shape of a scalar.

@@ -59,13 +59,10 @@ impl SpectralNorm {
     fn drawn(weight: &Tensor, config: &SpectralNormConfig, right_first: bool) -> Result<Self> {
         let &SpectralNormConfig { n_power_iterations, dim, eps } = config;
         if dim >= weight.dim() {
-            return Err(Error::index(format!(
-                "spectral_norm: no dimension {dim} in shape {:?}",
-                weight.shape()
-            )));
+            return Err(Error::index(format!("no dimension {dim} in shape {:?}", weight.shape())));
         }
         if n_power_iterations == 0 {
-            return Err(Error::argument("spectral_norm: n_power_iterations must be at least 1"));
+            return Err(Error::argument("n_power_iterations must be at least 1"));
         }
         let mut this =
             Self { u: None, v: None, mode: Mode::Train, n_power_iterations, dim, eps, right_first };

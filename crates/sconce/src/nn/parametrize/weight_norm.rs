@@ -18,15 +18,11 @@ impl WeightNorm {
     /// # Errors
     ///
     /// If the weight has no such dimension.
-    pub fn new(weight: &Tensor, dim: Option<isize>) -> Result<Self> {
-        let rank = weight.dim();
-        let of = |dim: isize| {
-            let at = if dim < 0 { dim.checked_add_unsigned(rank) } else { Some(dim) };
-            at.and_then(|d| usize::try_from(d).ok()).filter(|&d| d < rank).ok_or_else(|| {
-                Error::index(format!("weight_norm: no dimension {dim} in shape {:?}", weight.shape()))
-            })
-        };
-        Ok(Self { dim: dim.map(of).transpose()? })
+    pub fn new(weight: &Tensor, dim: Option<usize>) -> Result<Self> {
+        match dim.filter(|dim| *dim >= weight.dim()) {
+            Some(dim) => Err(Error::index(format!("no dimension {dim} in shape {:?}", weight.shape()))),
+            None => Ok(Self { dim }),
+        }
     }
 
     fn norm(&self, v: &Tensor) -> Result<Tensor> {
@@ -51,7 +47,7 @@ impl Parametrization for WeightNorm {
 
 /// Splits the weights that a selector picks into length and direction; PyTorch's `parametrizations.weight_norm`.
 ///
-/// The length, `original0`, has one element for each index along `dim` (PyTorch's default is 0), or one in all.
+/// The length, `original0`, has one element for each index along `dim` (PyTorch's default is 0), or one in all (where PyTorch takes −1, too).
 ///
 /// # Errors
 ///
@@ -67,7 +63,7 @@ impl Parametrization for WeightNorm {
 pub fn weight_norm<M: crate::nn::Module + ?Sized>(
     module: &mut M,
     selector: impl IntoSelector,
-    dim: Option<isize>,
+    dim: Option<usize>,
 ) -> Result<Vec<String>> {
     with_keys(module, selector, dim, Keys::Parametrizations)
 }
@@ -89,7 +85,7 @@ pub fn weight_norm<M: crate::nn::Module + ?Sized>(
 pub fn weight_norm_legacy<M: crate::nn::Module + ?Sized>(
     module: &mut M,
     selector: impl IntoSelector,
-    dim: Option<isize>,
+    dim: Option<usize>,
 ) -> Result<Vec<String>> {
     with_keys(module, selector, dim, Keys::Suffixes(&["_g", "_v"]))
 }
@@ -97,7 +93,7 @@ pub fn weight_norm_legacy<M: crate::nn::Module + ?Sized>(
 fn with_keys<M: crate::nn::Module + ?Sized>(
     module: &mut M,
     selector: impl IntoSelector,
-    dim: Option<isize>,
+    dim: Option<usize>,
     keys: Keys,
 ) -> Result<Vec<String>> {
     register(module.as_module_mut(), "weight_norm", selector, keys, &mut |weight| {

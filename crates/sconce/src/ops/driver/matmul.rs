@@ -45,7 +45,12 @@ pub(crate) fn biased(op: &str, a: &Tensor, b: &Tensor, bias: &Tensor) -> Result<
     match kind(op, a.dtype())? {
         Kind::F32 if a.dtype() == DType::F32 => add_product::<f32>(op, &out, a, b)?,
         Kind::F64 => add_product::<f64>(op, &out, a, b)?,
-        _ => return matmul(op, a, b)?.add(&out),
+        Kind::F32 => {
+            // Halves are rounded once.
+            let [a, b, bias] = [a, b, bias].map(|t| t.detach().to(DType::F32));
+            return biased(op, &a?, &b?, &bias?)?.to(out.dtype());
+        }
+        Kind::I64 => return matmul(op, a, b)?.add(&out),
     }
     Ok(out)
 }

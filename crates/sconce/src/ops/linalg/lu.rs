@@ -2,7 +2,7 @@
 
 use smallvec::smallvec;
 
-use super::{batch, check_dtype, check_matrices, check_square, common_batch, each_matrix, transposed};
+use super::{batch, check_dtype, check_square, common_batch, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Dims, Tensor};
@@ -300,34 +300,6 @@ impl Tensor {
     pub fn logdet(&self) -> Result<Tensor> {
         let (sign, log) = self.slogdet().map_err(|e| e.context("logdet"))?;
         log.masked_fill(&sign.lt(0)?, f64::NAN)
-    }
-
-    /// The factors L and U of matrices with rows exchanged, in one matrix, and which row was exchanged with each in turn,
-    /// counted from 1; int32. PyTorch's `linalg.lu_factor`.
-    ///
-    /// # Errors
-    ///
-    /// If it is no batch of matrices, the dtype is neither float32 nor float64, or it requires grad: there is no
-    /// derivative.
-    pub fn lu_factor(&self) -> Result<(Tensor, Tensor)> {
-        const OP: &str = "linalg.lu_factor";
-        check_matrices(OP, self)?;
-        if self.requires_grad() && crate::is_grad_enabled() {
-            return Err(Error::autograd(format!("{OP}: has no derivative: detach {}", self.describe())));
-        }
-        let [.., m, n] = *self.shape() else { return Err(Error::shape(format!("{OP}: no matrix"))) };
-        let k = m.min(n);
-        let factors = each_matrix(OP, &[self], batch(self), &[m, n], |parts, out| {
-            out.copy_from_slice(parts[0]);
-            factor(out, m, n);
-            Ok(())
-        })?;
-        let exchanges = each_matrix(OP, &[self], batch(self), &[k], |parts, out| {
-            let rows = factor(&mut parts[0].to_vec(), m, n);
-            out.iter_mut().zip(rows).for_each(|(out, row)| *out = row as f64 + 1.0);
-            Ok(())
-        })?;
-        Ok((factors, exchanges.to(DType::I32)?))
     }
 }
 

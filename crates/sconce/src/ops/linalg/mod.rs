@@ -1,14 +1,19 @@
 //! Linear algebra of batches of matrices, computed in double precision.
 
 mod cholesky;
+mod lstsq;
 mod lu;
+mod lu_factor;
 mod norms;
 mod power;
 mod spectral;
 mod triangular;
 
 pub(super) use cholesky::CHOLESKY;
+pub(super) use lstsq::LEAST_SQUARES;
+pub use lstsq::{LeastSquares, LstsqDriver};
 pub(super) use lu::SOLVERS;
+pub(super) use lu_factor::FACTORS;
 pub use norms::MatrixNorm;
 pub(super) use norms::NORMS;
 pub(super) use power::POWERS;

@@ -2,7 +2,7 @@
 
 use super::along::Sparse;
 use super::pool::{check_rank, greatest_of_volumes};
-use crate::ops::driver::build;
+use crate::ops::driver::{build, layers};
 use crate::ops::pool::{AvgPool2dOptions, avg_pool2d};
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
@@ -31,7 +31,8 @@ pub(super) fn adaptive_avg_pool(op: &'static str, input: &Tensor, output_size: &
     let spatial = output_size.len();
     check_adaptive(op, input, spatial)?;
     float_dtype(op, input)?;
-    let mut y = input.clone();
+    // Halves are rounded once, at the end.
+    let mut y = input.to(layers::wide(input.dtype()))?;
     for (i, &to) in output_size.iter().enumerate() {
         let dim = input.dim() - spatial + i;
         let from = input.shape()[dim];
@@ -39,7 +40,7 @@ pub(super) fn adaptive_avg_pool(op: &'static str, input: &Tensor, output_size: &
             y = Sparse::averages(from, to).apply(op, &y, dim)?;
         }
     }
-    if y.is(input) { input.copy() } else { Ok(y) }
+    if y.is(input) { input.copy() } else { y.to(input.dtype()) }
 }
 
 /// The averages of as many nearly equal windows of `[N, C, L]` or `[C, L]` as the output is to have elements.

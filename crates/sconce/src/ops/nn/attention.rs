@@ -221,11 +221,13 @@ impl Tensor {
         }
         let low = self.detach().contiguous()?.reshape([-1])?.le(0)?;
         let places = low.nonzero()?.reshape([-1])?;
-        let round = |x: f64| Tensor::full((), x, DType::F64)?.to(dtype)?.item();
+        // Of a narrow dtype only the product is rounded.
+        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let round = |x: f64| Tensor::full((), x, wide)?.item();
         let (lower, upper) = (round(lower)?, round(upper)?);
-        let drawn = Tensor::rand([places.numel()], DType::F64)?.mul(upper - lower)?.add(lower)?.to(dtype)?;
-        let slopes = Tensor::ones([self.numel()], dtype)?.index_copy(0, &places, &drawn)?;
-        self.mul(&slopes.reshape(self.shape())?)
+        let drawn = Tensor::rand([places.numel()], DType::F64)?.mul(upper - lower)?.add(lower)?.to(wide)?;
+        let slopes = Tensor::ones([self.numel()], wide)?.index_copy(0, &places, &drawn)?;
+        self.to(wide)?.mul(&slopes.reshape(self.shape())?)?.to(dtype)
     }
 }
 

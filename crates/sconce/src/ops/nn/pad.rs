@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::conv::ConvOptions;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Dims, Tensor};
@@ -195,6 +196,42 @@ pub fn pad_same<const N: usize>(
         *pad = (total / 2, total - total / 2);
     }
     zeros_around(input, &pads)
+}
+
+/// [`pad_same`] for a convolution with a weight and options, whose padding does not count.
+///
+/// # Errors
+///
+/// As [`pad_same`]; also if the weight has not two dimensions more than are padded, or a stride is not 1: the size could
+/// not be kept.
+///
+/// ```
+/// use sconce::{DType, Tensor, functional::{ConvOptions, pad_same_for}};
+/// let (x, weight) = (Tensor::ones([1, 1, 5], DType::F32)?, Tensor::ones([1, 1, 4], DType::F32)?);
+/// assert_eq!(pad_same_for(&x, &weight, &ConvOptions::<1>::default())?.shape(), [1, 1, 8]);
+/// assert!(pad_same_for(&x, &weight, &ConvOptions { stride: [2], ..Default::default() }).is_err());
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn pad_same_for<const N: usize>(
+    input: &Tensor,
+    weight: &Tensor,
+    options: &ConvOptions<N>,
+) -> Result<Tensor> {
+    if options.stride != [1; N] {
+        return Err(Error::argument(format!(
+            "pad_same: the size cannot be kept with a stride of {:?}, expected 1",
+            options.stride
+        )));
+    }
+    let kernel = weight.shape().get(2..).and_then(|kernel| <[usize; N]>::try_from(kernel).ok());
+    let Some(kernel) = kernel else {
+        return Err(Error::shape(format!(
+            "pad_same: needs a weight of {} dimensions, found shape {:?}",
+            N + 2,
+            weight.shape()
+        )));
+    };
+    pad_same(input, kernel, options.dilation)
 }
 
 const D: (f64, f64) = (-2.0, 2.0);

@@ -207,7 +207,8 @@ fn polygamma(n: u32, x: f64) -> f64 {
 /// Hurwitz' zeta function Σ (x + k)⁻ˢ for an integer s > 1, by Euler and Maclaurin; NaN below −10⁶.
 fn zeta(s: u32, x: f64) -> f64 {
     if x <= 0.0 && x == x.floor() {
-        return if s.is_multiple_of(2) { f64::INFINITY } else { f64::NAN };
+        // The limit from the right, which PyTorch takes.
+        return f64::INFINITY;
     }
     if x.is_infinite() {
         return 0.0;

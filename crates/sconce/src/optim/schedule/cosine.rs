@@ -3,7 +3,7 @@
 use std::f64::consts::PI;
 
 use super::cyclic::Anneal;
-use super::{At, Groups, Schedule, invalid};
+use super::{At, Groups, Schedule, check_count, invalid, of_group};
 use crate::Result;
 
 /// Half a cosine from the first rate to the least, and back; PyTorch's `CosineAnnealingLR`.
@@ -101,10 +101,10 @@ impl Schedule for CosineAnnealingWarmRestarts {
 }
 
 /// From the rate as it is to a constant one, for averaging weights; PyTorch's `SWALR`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SWALR {
-    /// The rate in the end.
-    pub swa_lr: f64,
+    /// The rates in the end, of each group or of all.
+    pub swa_lr: Vec<f64>,
     /// The number of steps to it; 10.
     pub anneal_epochs: usize,
     /// The way to it; a cosine.
@@ -114,7 +114,7 @@ pub struct SWALR {
 impl SWALR {
     /// Makes a schedule with PyTorch's defaults.
     pub fn new(swa_lr: f64) -> Self {
-        Self { swa_lr, anneal_epochs: 10, anneal: Anneal::Cos }
+        Self { swa_lr: vec![swa_lr], anneal_epochs: 10, anneal: Anneal::Cos }
     }
 
     /// How much of the way lies behind.
@@ -132,15 +132,16 @@ impl Schedule for SWALR {
         "SWALR"
     }
 
-    fn prepare(&mut self, _: &mut dyn Groups) -> Result<()> {
-        Ok(())
+    fn prepare(&mut self, groups: &mut dyn Groups) -> Result<()> {
+        check_count(self.name(), "swa_lr", &self.swa_lr, groups)
     }
 
     fn rate(&self, at: At) -> Result<f64> {
         let step = if self.anneal_epochs == 0 { at.epoch.max(1) } else { at.epoch } as f64;
         let (before, now) = (self.part(step - 1.0), self.part(step));
         // The rate that another schedule may have changed meanwhile, without this one's part.
-        let other = if before == 1.0 { self.swa_lr } else { (at.lr - before * self.swa_lr) / (1.0 - before) };
-        Ok(self.swa_lr * now + other * (1.0 - now))
+        let last = of_group(&self.swa_lr, at.group);
+        let other = if before == 1.0 { last } else { (at.lr - before * last) / (1.0 - before) };
+        Ok(last * now + other * (1.0 - now))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-use super::{At, Groups, Schedule, invalid};
+use super::{At, Groups, Schedule, check_count, invalid, of_group};
 use crate::{Error, Result};
 
 /// The way from one rate to another.
@@ -49,8 +49,8 @@ pub struct CyclicLR {
     pub step_size_down: Option<usize>,
     /// How the height changes; not at all.
     pub mode: CyclicMode,
-    /// The least and greatest momentum, (0.8, 0.9), or nothing to leave it alone.
-    pub momentum: Option<(f64, f64)>,
+    /// The least and greatest momentum, of each group or of all, (0.8, 0.9), or nothing to leave it alone.
+    pub momentum: Option<(Vec<f64>, Vec<f64>)>,
 }
 
 impl CyclicLR {
@@ -62,7 +62,7 @@ impl CyclicLR {
             step_size_up: 2000,
             step_size_down: None,
             mode: CyclicMode::Triangular,
-            momentum: Some((0.8, 0.9)),
+            momentum: Some((vec![0.8], vec![0.9])),
         }
     }
 
@@ -80,23 +80,6 @@ impl CyclicLR {
             CyclicMode::ExpRange(gamma) => gamma.powf(epoch),
         }
     }
-}
-
-/// One number for all groups, or one for each.
-fn of_group(numbers: &[f64], group: usize) -> f64 {
-    if numbers.len() == 1 { numbers[0] } else { numbers.get(group).copied().unwrap_or(f64::NAN) }
-}
-
-fn check_count(schedule: &str, option: &str, numbers: &[f64], groups: &dyn Groups) -> Result<()> {
-    if numbers.len() == 1 || numbers.len() == groups.count() {
-        return Ok(());
-    }
-    Err(invalid(
-        schedule,
-        option,
-        numbers,
-        &format!("one number, or one for each of {} groups", groups.count()),
-    ))
 }
 
 fn check_momentum(schedule: &str, groups: &dyn Groups) -> Result<()> {
@@ -119,8 +102,10 @@ impl Schedule for CyclicLR {
         if self.step_size_up == 0 {
             return Err(invalid(self.name(), "step_size_up", self.step_size_up, "positive"));
         }
-        if self.momentum.is_some() {
+        if let Some((base, max)) = &self.momentum {
             check_momentum(self.name(), groups)?;
+            check_count(self.name(), "base_momentum", base, groups)?;
+            check_count(self.name(), "max_momentum", max, groups)?;
         }
         for group in 0..groups.count() {
             groups.set_lr(group, of_group(&self.base_lr, group));
@@ -134,7 +119,9 @@ impl Schedule for CyclicLR {
     }
 
     fn momentum(&self, at: At) -> Option<f64> {
-        self.momentum.map(|(low, high)| high - (high - low) * self.height(at.epoch))
+        let (low, high) = self.momentum.as_ref()?;
+        let (low, high) = (of_group(low, at.group), of_group(high, at.group));
+        Some(high - (high - low) * self.height(at.epoch))
     }
 }
 
@@ -149,8 +136,8 @@ pub struct OneCycleLR {
     pub pct_start: f64,
     /// The way from one rate to another; half a cosine.
     pub anneal: Anneal,
-    /// The least and greatest momentum, (0.85, 0.95), or nothing to leave it alone.
-    pub momentum: Option<(f64, f64)>,
+    /// The least and greatest momentum, of each group or of all, (0.85, 0.95), or nothing to leave it alone.
+    pub momentum: Option<(Vec<f64>, Vec<f64>)>,
     /// What the greatest rate is divided by at the start; 25.
     pub div_factor: f64,
     /// What the rate at the start is divided by in the end; 1e4.
@@ -167,7 +154,7 @@ impl OneCycleLR {
             total_steps,
             pct_start: 0.3,
             anneal: Anneal::Cos,
-            momentum: Some((0.85, 0.95)),
+            momentum: Some((vec![0.85], vec![0.95])),
             div_factor: 25.0,
             final_div_factor: 1e4,
             three_phase: false,
@@ -219,8 +206,10 @@ impl Schedule for OneCycleLR {
         if !(0.0..=1.0).contains(&self.pct_start) {
             return Err(invalid(self.name(), "pct_start", self.pct_start, "between 0 and 1"));
         }
-        if self.momentum.is_some() {
+        if let Some((base, max)) = &self.momentum {
             check_momentum(self.name(), groups)?;
+            check_count(self.name(), "base_momentum", base, groups)?;
+            check_count(self.name(), "max_momentum", max, groups)?;
         }
         for group in 0..groups.count() {
             let first = of_group(&self.max_lr, group) / self.div_factor;
@@ -247,8 +236,8 @@ impl Schedule for OneCycleLR {
     }
 
     fn momentum(&self, at: At) -> Option<f64> {
-        let (low, high) = self.momentum?;
-        let values = [high, low];
+        let (low, high) = self.momentum.as_ref()?;
+        let values = [of_group(high, at.group), of_group(low, at.group)];
         let (phase, part) = self.place(at.epoch);
         let [from, to] = self.phases()[phase].2;
         Some(self.anneal.between(values[from], values[to], part))

@@ -389,3 +389,20 @@ impl Scheduler {
 fn invalid(schedule: &str, option: &str, found: impl Debug, expected: &str) -> Error {
     Error::argument(format!("{schedule}: {option} must be {expected}, found {found:?}"))
 }
+
+/// One number for all groups, or one for each.
+fn of_group(numbers: &[f64], group: usize) -> f64 {
+    if numbers.len() == 1 { numbers[0] } else { numbers.get(group).copied().unwrap_or(f64::NAN) }
+}
+
+fn check_count(schedule: &str, option: &str, numbers: &[f64], groups: &dyn Groups) -> Result<()> {
+    if numbers.len() == 1 || numbers.len() == groups.count() {
+        return Ok(());
+    }
+    Err(invalid(
+        schedule,
+        option,
+        numbers,
+        &format!("one number, or one for each of {} groups", groups.count()),
+    ))
+}

@@ -1,6 +1,6 @@
 //! Rates that fall when nothing gets better.
 
-use super::{Groups, invalid};
+use super::{Groups, check_count, invalid, of_group};
 use crate::Result;
 
 /// Which way a metric gets better.
@@ -47,8 +47,8 @@ pub struct ReduceLROnPlateau {
     pub threshold: Threshold,
     /// How many steps after a change do not count; 0.
     pub cooldown: usize,
-    /// The least rate; 0.
-    pub min_lr: f64,
+    /// The least rates, of each group or of all; 0.
+    pub min_lr: Vec<f64>,
     /// The least change; 1e-8.
     pub eps: f64,
     /// The best value so far; none.
@@ -67,7 +67,7 @@ impl Default for ReduceLROnPlateau {
             patience: 10,
             threshold: Threshold::Relative(1e-4),
             cooldown: 0,
-            min_lr: 0.0,
+            min_lr: vec![0.0],
             eps: 1e-8,
             best: None,
             num_bad_epochs: 0,
@@ -81,11 +81,12 @@ impl ReduceLROnPlateau {
     ///
     /// # Errors
     ///
-    /// If the factor is not less than 1.
+    /// If the factor is not less than 1, or `min_lr` is neither one number nor one for each group.
     pub fn step(&mut self, metric: f64, optimizer: &mut dyn Groups) -> Result<()> {
         if !(self.factor < 1.0) {
             return Err(invalid("ReduceLROnPlateau", "factor", self.factor, "less than 1"));
         }
+        check_count("ReduceLROnPlateau", "min_lr", &self.min_lr, optimizer)?;
         let worst = match self.mode {
             PlateauMode::Min => f64::INFINITY,
             PlateauMode::Max => f64::NEG_INFINITY,
@@ -103,7 +104,7 @@ impl ReduceLROnPlateau {
         if self.num_bad_epochs > self.patience {
             for group in 0..optimizer.count() {
                 let old = optimizer.lr(group);
-                let new = (old * self.factor).max(self.min_lr);
+                let new = (old * self.factor).max(of_group(&self.min_lr, group));
                 if old - new > self.eps {
                     optimizer.set_lr(group, new);
                 }
