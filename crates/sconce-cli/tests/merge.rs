@@ -39,7 +39,7 @@ fn methods_are_their_formulas() {
     let out = folder.path("out.safetensors");
     let out = out.to_str().unwrap();
     for (arguments, expected) in cases {
-        let output = sconce(&[&["merge", "-o", out], *arguments].concat());
+        let output = sconce(&[&["merge", "--force", "-o", out], *arguments].concat());
         assert_eq!(output.code, 0, "{arguments:?}: {}", output.err);
         let found = values(out, "w");
         let near = found.iter().zip(*expected).all(|(f, e)| (f - e).abs() < 1e-6);
@@ -61,7 +61,11 @@ fn large_tensors_are_merged_piece_by_piece() {
     assert_eq!(output.code, 0, "{}", output.err);
     let mean = |i: usize| ((f64::from(a[i]) + f64::from(b[i])) / 2.0) as f32;
     assert!(values(out, "w").iter().enumerate().all(|(i, &w)| w == mean(i)));
-    let output = sconce(&["merge", &a_path, "-m", "ties", "--density", "0.1", "--base", &base, "-o", out]);
+    let again = ["merge", &a_path, "-m", "ties", "--density", "0.1", "--base", &base, "-o", out];
+    let output = sconce(&again);
+    assert_eq!(output.code, 2);
+    assert!(output.err.ends_with("out.pt: the file exists; --force replaces it\n"), "{}", output.err);
+    let output = sconce(&[again.as_slice(), &["--force"]].concat());
     assert_eq!(output.code, 0, "{}", output.err);
     let kept = values(out, "w").iter().filter(|&&w| w != 0.0).count();
     assert_eq!(kept, n / 10);
@@ -92,7 +96,7 @@ fn what_is_no_float_is_copied_and_listed_and_ties_stay() {
     assert_eq!((w.storage(), w.encoding().name()), (tied.storage(), "float64"));
     assert_eq!(archive.read(w).unwrap(), [2.0_f64.to_le_bytes(); 2].concat());
     assert_eq!(archive.read(archive.get("steps").unwrap()).unwrap(), 10_i64.to_le_bytes());
-    let json = sconce(&["merge", "--json", &a, &b, "-o", out, "-s", "w"]).json();
+    let json = sconce(&["merge", "--json", &a, &b, "-o", out, "--force", "-s", "w"]).json();
     assert_eq!((json["merged"][0].as_str(), json["copied"].as_array().unwrap().len()), (Some("w"), 2));
 }
 

@@ -1,4 +1,41 @@
-//! PyTorch's model of modules and parameters in pure Rust.
+//! PyTorch's model of modules and parameters in pure Rust, with PyTorch's names, defaults and numbers.
+//!
+//! A model is a plain struct; what it holds can be listed, edited, frozen, trained, saved and loaded by name:
+//!
+//! ```
+//! use sconce::nn::{Conv2d, Linear};
+//! use sconce::optim::{Optimizer, Sgd};
+//! use sconce::prelude::*;
+//!
+//! #[derive(Module)]
+//! struct Net {
+//!     conv: Conv2d,
+//!     fc: Linear,
+//! }
+//!
+//! let net = Net { conv: Conv2d::new(3, 4, 3)?, fc: Linear::new(4 * 6 * 6, 2)? };
+//! let names: Vec<String> = net.named_parameters().into_iter().map(|(name, _)| name).collect();
+//! assert_eq!(names, ["conv.weight", "conv.bias", "fc.weight", "fc.bias"]);
+//!
+//! net.freeze("conv.**")?;
+//! let mut optimizer = Optimizer::new(&net, Sgd { lr: 0.1, ..Sgd::default() })?;
+//! let x = Tensor::randn([1, 3, 8, 8], DType::F32)?;
+//! let y = net.fc.forward(&net.conv.forward(&x)?.view([-1, 4 * 6 * 6])?)?;
+//! y.sum(())?.backward()?;
+//! optimizer.step()?;
+//! assert!(net.conv.weight.grad().is_none() && net.fc.weight.grad().is_some());
+//! # Ok::<(), sconce::Error>(())
+//! ```
+//!
+//! | to … | read |
+//! |---|---|
+//! | compute with tensors | [`Tensor`], [`functional`], [`autograd`] |
+//! | define a model | [`Module`](trait@Module), [`nn`] |
+//! | pick parameters by path and kind | [`select`] |
+//! | train | [`optim`] |
+//! | open, save and convert files | [`io`], [`checkpoint`] |
+//! | edit and prune them | [`compress`] |
+//! | judge them | [`stats`], [`anomaly`], [`compare`], [`merge`], [`verify`] |
 
 extern crate self as sconce;
 

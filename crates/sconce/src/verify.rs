@@ -79,7 +79,7 @@ pub fn tensors(archive: &Archive, pick: impl Fn(&Entry) -> bool) -> Result<Vec<C
         }
     });
     let found = found.into_inner().unwrap_or_else(|p| p.into_inner());
-    found.into_iter().flatten().collect()
+    found.into_iter().map(|checked| checked.expect("every tensor is in a group")).collect()
 }
 
 /// Reads a storage from start to end, unless one of its tensors does.

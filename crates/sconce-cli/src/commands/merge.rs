@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use sconce::io::{self, format_for_path};
+use sconce::io;
 use sconce::merge::{self, Method, Options};
 use sconce::{DType, Error};
 use serde_json::json;
 
+use super::output::{self, Target};
 use super::{Entry, Failure};
 use crate::input;
 use crate::text::{grouped, printable};
@@ -53,13 +54,9 @@ fn arguments() -> Command {
         .arg(float("density").default_value("0.5").help("ties: the part of each difference that stays"))
         .arg(float("lambda").default_value("1").help("ties: scales what is added to the base"))
         .arg(Arg::new("dtype").long("dtype").help("The type of merged tensors, e.g. float16; the first model's by default"))
-        .arg(Arg::new("format").long("format").help("The format to write; by default what the output's name says"))
-        .arg(
-            Arg::new("drop-metadata")
-                .long("drop-metadata")
-                .action(ArgAction::SetTrue)
-                .help("Leaves out metadata, which some formats cannot hold"),
-        )
+        .arg(output::format())
+        .arg(output::force())
+        .arg(output::no_metadata())
         .arg(input::select_option())
         .arg(input::json())
         .after_help(
@@ -69,15 +66,9 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
-    let output = input::path(matches, "output");
-    let format = match matches.get_one::<String>("format") {
-        Some(name) => name.as_str(),
-        None => format_for_path(output)
-            .ok_or_else(|| {
-                Error::argument(format!("{}: its name says no format; see --format", output.display()))
-            })?
-            .name(),
-    };
+    let path = matches.get_one::<OsString>("output").expect("clap requires it");
+    let target = Target::of(matches, path)?;
+    target.check()?;
     let dtype = match matches.get_one::<String>("dtype") {
         Some(name) => {
             let dtype = DType::from_name(name);
@@ -96,17 +87,20 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     let picked: HashSet<String> = picked.iter().map(|e| e.name().to_owned()).collect();
     let mut merged =
         merge::archives(method, base, models, &Options { dtype }, |e| picked.contains(e.name()))?;
-    if matches.get_flag("drop-metadata") {
+    let mut left_out = Vec::new();
+    if matches.get_flag("no-metadata") {
+        left_out.extend(merged.archive.metadata().iter().map(|(key, _)| format!("metadata {key}")));
         merged.archive.clear_metadata();
     }
-    merged.archive.save(output, format)?;
-    let path = output.to_string_lossy();
+    target.save(&merged.archive)?;
+    let (path, format) = (path.to_string_lossy(), target.format());
     if matches.get_flag("json") {
         let document = json!({
             "file": path,
             "format": format,
             "merged": merged.merged,
             "copied": merged.copied,
+            "left_out": left_out,
         });
         writeln!(out, "{document:#}")?;
         return Ok(());
@@ -116,6 +110,9 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     writeln!(out, "{} ({format}): {merged_count} tensors merged, {copied_count} copied", printable(&path))?;
     for name in &merged.copied {
         writeln!(out, "  copied {}", printable(name))?;
+    }
+    for name in &left_out {
+        writeln!(out, "  left out {}", printable(name))?;
     }
     Ok(())
 }

@@ -16,24 +16,38 @@ use crate::text::printable;
 /// Changes that are listed one by one before only their number is.
 const LISTED: usize = 40;
 
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+/// The argument `--format`.
+pub(super) fn format() -> Arg {
+    Arg::new("format")
+        .long("format")
+        .value_name("NAME")
+        .help("The format to write; by default the output's extension says")
+}
+
+/// The argument `--force`.
+pub(super) fn force() -> Arg {
+    flag("force", "Replaces an output that exists")
+}
+
+/// The argument `--no-metadata`.
+pub(super) fn no_metadata() -> Arg {
+    flag("no-metadata", "Leaves out metadata, and names what is left out")
+}
+
 /// The arguments beside the input and the output.
 pub(super) fn arguments(command: Command) -> Command {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
-    };
     command
-        .arg(
-            Arg::new("format")
-                .long("format")
-                .value_name("NAME")
-                .help("The format to write; by default the output's extension says"),
-        )
-        .arg(flag("force", "Replaces an output that exists"))
+        .arg(format())
+        .arg(force())
         .arg(flag(
             "flat",
             "Writes tensors only: nested structures become names, other values are left out and named",
         ))
-        .arg(flag("no-metadata", "Leaves out metadata, and names what is left out"))
+        .arg(no_metadata())
         .arg(flag("dry-run", "Says what would change, and writes nothing"))
         .arg(flag("json", "Writes JSON for machines"))
 }
@@ -139,6 +153,11 @@ impl Target {
             })?,
         };
         Ok(Self { path, format: format.name(), force: matches.get_flag("force") })
+    }
+
+    /// The name of the format.
+    pub(super) fn format(&self) -> &'static str {
+        self.format
     }
 
     /// Fails if the file exists and must not be replaced.

@@ -38,8 +38,8 @@ fn run(matches: &ArgMatches, _: &mut dyn Write) -> Result<(), Failure> {
     let mut browser = Browser::new(archive, shown);
     let mut terminal = ratatui::try_init()?;
     let result = browse(&mut terminal, &mut browser);
-    ratatui::try_restore()?;
-    Ok(result?)
+    let restored = ratatui::try_restore();
+    Ok(result.and(restored)?)
 }
 
 fn browse(terminal: &mut ratatui::DefaultTerminal, browser: &mut Browser) -> std::io::Result<()> {

@@ -74,11 +74,12 @@ fn in_place<R>(path: &Path, edit: impl FnOnce(&mut Draft<'_>) -> Result<R>) -> R
     let name = || path.display().to_string();
     let file = Writing::open(path).context(name)?;
     file.recover(&mut || Ok(())).context(name)?;
-    let result = rewrite(&file, path, CHUNK_BYTES, &mut || Ok(()), edit);
-    if result.is_err() {
-        file.recover(&mut || Ok(())).context(name)?;
-    }
-    result
+    rewrite(&file, path, CHUNK_BYTES, &mut || Ok(()), edit).map_err(|error| {
+        match file.recover(&mut || Ok(())) {
+            Ok(_) => error,
+            Err(stuck) => error.context(format!("the old bytes are not back yet ({stuck})")).context(name()),
+        }
+    })
 }
 
 /// Bytes to be written.

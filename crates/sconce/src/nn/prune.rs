@@ -253,7 +253,7 @@ pub fn custom_from_mask<M: Module + ?Sized>(
 pub fn remove<M: Module + ?Sized>(module: &mut M, selector: impl IntoSelector) -> Result<Vec<String>> {
     let mut values = Vec::new();
     let names = replace(module.as_module_mut(), "remove", selector, &mut |_, parameter| {
-        let form = parameter.form().filter(|form| form.steps()[0].type_name() == "Masked");
+        let form = parameter.form().filter(|form| is_masked(form));
         match form.map(Form::originals) {
             Some([original]) => {
                 values.push((original.tensor().clone(), parameter.value()?.detach()));
@@ -266,11 +266,16 @@ pub fn remove<M: Module + ?Sized>(module: &mut M, selector: impl IntoSelector) -
     Ok(names)
 }
 
+/// Whether a form is a mask; what users register has other keys, whatever its name.
+fn is_masked(form: &Form) -> bool {
+    form.keys() == KEYS && form.steps()[0].type_name() == "Masked"
+}
+
 /// Whether a parameter of a module, or of one below it, is pruned.
 pub fn is_pruned<M: Module + ?Sized>(module: &M) -> bool {
     let mut any = false;
     each_declared(module.as_module(), &mut String::new(), &mut |_, parameter| {
-        any |= parameter.form().is_some_and(|form| form.steps()[0].type_name() == "Masked");
+        any |= parameter.form().is_some_and(is_masked);
     });
     any
 }
