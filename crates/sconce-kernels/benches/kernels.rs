@@ -59,26 +59,26 @@ fn elementwise(threads: usize) {
         run("memcpy", 2.0, &mut |a, _, c| c.copy_from_slice(black_box(a)));
         run("copy", 2.0, &mut |a, _, c| unsafe { copy(&[n], dst(c, &[1]), src(a, &[1])) });
         run("add", 3.0, &mut |a, b, c| unsafe {
-            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[1])], |[x, y]| x + y)
+            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[1])], Rows::new(&|[x, y]| x + y))
         });
         run("mul", 3.0, &mut |a, b, c| unsafe {
-            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[1])], |[x, y]| x * y)
+            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[1])], Rows::new(&|[x, y]| x * y))
         });
         run("relu", 2.0, &mut |a, _, c| unsafe {
-            map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], |[x]| if x > 0.0 { x } else { 0.0 })
+            map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], Rows::new(&|[x]| if x > 0.0 { x } else { 0.0 }))
         });
         run("add in place", 3.0, &mut |a, _, c| unsafe {
             let this = Src { ptr: c.as_ptr().cast(), elem: Elem::F32, strides: &[1] };
-            map::<f32, 2>(&[n], dst(c, &[1]), [this, src(a, &[1])], |[x, y]| x + y * 1e-9)
+            map::<f32, 2>(&[n], dst(c, &[1]), [this, src(a, &[1])], Rows::new(&|[x, y]| x + y * 1e-9))
         });
         run("add scalar", 2.0, &mut |a, b, c| unsafe {
-            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[0])], |[x, y]| x + y)
+            map::<f32, 2>(&[n], dst(c, &[1]), [src(a, &[1]), src(b, &[0])], Rows::new(&|[x, y]| x + y))
         });
         type Unary = (&'static str, fn(&[f32], &mut [f32], usize));
         macro_rules! unary {
             ($f:ident) => {
                 (stringify!($f), |a, c, n| unsafe {
-                    map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], |[x]| Float::$f(x))
+                    map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], Rows::new(&|[x]| Float::$f(x)))
                 })
             };
         }

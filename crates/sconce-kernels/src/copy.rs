@@ -3,7 +3,7 @@
 use crate::compute::Compute;
 use crate::par::Shared;
 use crate::plan::{MAX_RANK, Plan, split_leading};
-use crate::{Dst, Elem, Src, map, par};
+use crate::{Dst, Elem, Rows, Src, map, par};
 
 /// A number to fill a view with.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,7 +68,7 @@ pub unsafe fn copy(shape: &[usize], out: Dst<'_>, src: Src<'_>) {
 
 unsafe fn convert<T: Compute>(shape: &[usize], out: Dst<'_>, src: Src<'_>) {
     // SAFETY: the caller's contract.
-    unsafe { map::<T, 1>(shape, out, [src], |[x]| x) }
+    unsafe { map::<T, 1>(shape, out, [src], Rows::new(&|[x]| x)) }
 }
 
 /// Sets every element of `out` to `value`, converted as [`copy`] does.
@@ -81,15 +81,15 @@ pub unsafe fn fill(shape: &[usize], out: Dst<'_>, value: Scalar) {
         match (value, out.elem) {
             (Scalar::Float(v), Elem::F32 | Elem::F16 | Elem::BF16) => {
                 let v = v as f32;
-                map::<f32, 0>(shape, out, [], move |[]| v)
+                map::<f32, 0>(shape, out, [], Rows::new(&move |[]| v))
             }
-            (Scalar::Float(v), _) => map::<f64, 0>(shape, out, [], move |[]| v),
+            (Scalar::Float(v), _) => map::<f64, 0>(shape, out, [], Rows::new(&move |[]| v)),
             (Scalar::Int(v), Elem::F32 | Elem::F16 | Elem::BF16) => {
                 let v = v as f32;
-                map::<f32, 0>(shape, out, [], move |[]| v)
+                map::<f32, 0>(shape, out, [], Rows::new(&move |[]| v))
             }
-            (Scalar::Int(v), Elem::F64) => map::<f64, 0>(shape, out, [], move |[]| v as f64),
-            (Scalar::Int(v), _) => map::<i64, 0>(shape, out, [], move |[]| v),
+            (Scalar::Int(v), Elem::F64) => map::<f64, 0>(shape, out, [], Rows::new(&move |[]| v as f64)),
+            (Scalar::Int(v), _) => map::<i64, 0>(shape, out, [], Rows::new(&move |[]| v)),
             (Scalar::Bool(v), _) => fill(shape, out, Scalar::Int(v as i64)),
         }
     }

@@ -28,7 +28,7 @@ pub use copy::{Scalar, copy, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
-pub use map::{FLAT, map, map_flat};
+pub use map::{FLAT, Rows, map, map_flat};
 pub use math::Float;
 pub use norm::{
     BatchNorm, NormGrads, batch_norm, batch_norm_backward, batch_norm_stats, layer_norm, layer_norm_backward,

@@ -10,6 +10,7 @@ use crate::isa::versions;
 use crate::par;
 use crate::plan::{MAX_RANK, Plan, split_leading};
 use crate::{Dst, Elem, Src};
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 /// Elements per block on the stack.
@@ -21,12 +22,30 @@ const GRAIN: usize = 32 * 1024;
 /// Outputs of at least this many bytes are written around the cache.
 const STREAM_BYTES: usize = 32 << 20;
 
+/// A function of `N` elements as the loop over rows that is compiled for it.
+///
+/// What calls the loop is compiled once per element type and number of operands, not once per function.
+#[derive(Clone, Copy)]
+pub struct Rows<'f, T, const N: usize> {
+    row: RowFn<T, N>,
+    f: *const (),
+    borrow: PhantomData<&'f ()>,
+}
+
+impl<'f, T: Compute, const N: usize> Rows<'f, T, N> {
+    /// Returns the loop over `out[i] = f(ins[..][i])`.
+    #[inline(always)]
+    pub fn new<F: Fn([T; N]) -> T + Sync>(f: &'f F) -> Self {
+        Self { row: rows::<T, N, F>, f: (&raw const *f).cast(), borrow: PhantomData }
+    }
+}
+
 /// Computes `out[i] = f([ins[0][i], ins[1][i], …])` for each index `i` of `shape`.
 ///
 /// Operands are converted to `T` when read and from `T` when written. Up to four inputs; broadcasting is a stride of 0.
 ///
 /// ```
-/// use sconce_kernels::{Dst, Elem, Src, map};
+/// use sconce_kernels::{Dst, Elem, Rows, Src, map};
 /// let (a, b, mut c) = ([1f32, 2., 3., 4.], [10i32, 20], [0f32; 4]);
 /// let (a, b, out) = (
 ///     Src { ptr: a.as_ptr().cast(), elem: Elem::F32, strides: &[2, 1] },
@@ -34,7 +53,7 @@ const STREAM_BYTES: usize = 32 << 20;
 ///     Dst { ptr: c.as_mut_ptr().cast(), elem: Elem::F32, strides: &[2, 1] },
 /// );
 /// // SAFETY: the views describe the arrays above.
-/// unsafe { map::<f32, 2>(&[2, 2], out, [a, b], |[x, y]| x * y) };
+/// unsafe { map::<f32, 2>(&[2, 2], out, [a, b], Rows::new(&|[x, y]| x * y)) };
 /// assert_eq!(c, [10., 40., 30., 80.]);
 /// ```
 ///
@@ -43,15 +62,12 @@ const STREAM_BYTES: usize = 32 << 20;
 ///   of `shape` is valid to read, for `out` to write, from any thread during the call.
 /// - No two indices share an element of `out`.
 /// - `out` is the very same view as an input, or disjoint from it.
-#[inline]
 pub unsafe fn map<T: Compute, const N: usize>(
     shape: &[usize],
     out: Dst<'_>,
     ins: [Src<'_>; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    Rows { row, f, .. }: Rows<'_, T, N>,
 ) {
-    let row: RowFn<T, N> = rows_of::<T, N, _>(&f);
-    let f = (&raw const f).cast();
     if let Some(len) = dense_len::<T, N>(shape, &out, &ins)
         && len <= GRAIN
     {
@@ -76,26 +92,24 @@ pub const FLAT: usize = GRAIN;
 /// which stands for all.
 ///
 /// ```
+/// use sconce_kernels::{Rows, map_flat};
 /// let (a, b, mut c) = ([1f32, 2., 3., 4.], [10f32], [0f32; 4]);
 /// let ins = [a.as_ptr(), b.as_ptr()];
 /// // SAFETY: the pointers are those of the arrays above.
-/// unsafe { sconce_kernels::map_flat(4, c.as_mut_ptr(), ins, [false, true], |[x, y]| x * y) };
+/// unsafe { map_flat(4, c.as_mut_ptr(), ins, [false, true], Rows::new(&|[x, y]| x * y)) };
 /// assert_eq!(c, [10., 20., 30., 40.]);
 /// ```
 ///
 /// # Safety
 /// - The pointers are aligned and valid for `n` elements, or for one if it repeats; `out` for writing.
 /// - An input is `out`, or disjoint from it.
-#[inline]
 pub unsafe fn map_flat<T: Compute, const N: usize>(
     n: usize,
     out: *mut T,
     ins: [*const T; N],
     repeats: [bool; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    Rows { row, f, .. }: Rows<'_, T, N>,
 ) {
-    let row: RowFn<T, N> = rows_of::<T, N, _>(&f);
-    let f = (&raw const f).cast();
     if repeats.contains(&true) || ins.contains(&out.cast_const()) {
         // SAFETY: the caller's contract.
         unsafe { in_blocks::<T, N>(n, out, ins, repeats, row, f) };
@@ -115,10 +129,6 @@ type RowFn<T, const N: usize> = unsafe fn(
     ins: [*const T; N],
     in_rows: [usize; N],
 );
-
-fn rows_of<T: Compute, const N: usize, F: Fn([T; N]) -> T + Sync>(_: &F) -> RowFn<T, N> {
-    rows::<T, N, F>
-}
 
 versions! {
     /// # Safety

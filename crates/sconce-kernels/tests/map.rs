@@ -3,7 +3,7 @@
 
 mod common;
 use common::{CASES, ELEMS, Lcg, View, indices, random_shape};
-use sconce_kernels::{Compute, Dst, Elem, Scalar, Src, copy, fill, map, map_flat, set_threads};
+use sconce_kernels::{Compute, Dst, Elem, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads};
 
 fn untouched_outside(before: &View, after: &View, shape: &[usize]) {
     let written: std::collections::HashSet<usize> = indices(shape).iter().map(|i| before.flat(i)).collect();
@@ -27,7 +27,7 @@ fn check_map<T: Compute>(
     let b = View::random(rng, e1, &shape, true);
     let mut c = View::random(rng, e2, &shape, false);
     let before = c.clone();
-    unsafe { map::<T, 2>(&shape, c.dst(), [a.src(), b.src()], f) };
+    unsafe { map::<T, 2>(&shape, c.dst(), [a.src(), b.src()], Rows::new(&f)) };
     for i in indices(&shape) {
         let want = c.rounded(naive(a.get(&i), b.get(&i)));
         assert_eq!(
@@ -59,7 +59,7 @@ fn integers_wrap_and_truncate() {
         let (e, o) = (ELEMS[4 + rng.below(6)], ELEMS[4 + rng.below(6)]);
         let a = View::random(&mut rng, e, &shape, true);
         let mut c = View::random(&mut rng, o, &shape, false);
-        unsafe { map::<i64, 1>(&shape, c.dst(), [a.src()], |[x]| x.wrapping_mul(100)) };
+        unsafe { map::<i64, 1>(&shape, c.dst(), [a.src()], Rows::new(&|[x]| x.wrapping_mul(100))) };
         for i in indices(&shape) {
             assert_eq!(c.get(&i), c.rounded(a.get(&i) * 100.0));
         }
@@ -77,7 +77,7 @@ fn in_place_is_the_same() {
         let before = c.clone();
         let out = c.dst();
         let this = Src { ptr: out.ptr, elem: out.elem, strides: out.strides };
-        unsafe { map::<f32, 3>(&shape, out, [this, b.src(), this], |[x, y, z]| x + y + z) };
+        unsafe { map::<f32, 3>(&shape, out, [this, b.src(), this], Rows::new(&|[x, y, z]| x + y + z)) };
         for i in indices(&shape) {
             assert_eq!(c.get(&i), c.rounded(before.get(&i) * 2.0 + b.get(&i)));
         }
@@ -93,12 +93,12 @@ fn flat_operands() {
         let (b, start) = ([0.5f32], vec![2.0f32; n]);
         let mut c = start.clone();
         let out = c.as_mut_ptr();
-        unsafe { map_flat(n, out, [a.as_ptr(), b.as_ptr()], [false, true], |[x, y]| x * y) };
+        unsafe { map_flat(n, out, [a.as_ptr(), b.as_ptr()], [false, true], Rows::new(&|[x, y]| x * y)) };
         assert!(c.iter().zip(&a).all(|(&got, &x)| got == x * 0.5));
         let mut c = start;
         let out = c.as_mut_ptr();
         let ins = [out.cast_const(), a.as_ptr(), b.as_ptr()];
-        unsafe { map_flat(n, out, ins, [false, false, true], |[x, y, z]| x + y * z) };
+        unsafe { map_flat(n, out, ins, [false, false, true], Rows::new(&|[x, y, z]| x + y * z)) };
         assert!(c.iter().zip(&a).all(|(&got, &x)| got == 2.0 + x * 0.5));
     }
 }
@@ -209,7 +209,9 @@ fn large_outputs_are_the_same_on_any_number_of_threads() {
         let mut b = vec![0f32; n];
         let view = |p: *const f32| Src { ptr: p.cast(), elem: Elem::F32, strides: &[1] };
         let out = Dst { ptr: b.as_mut_ptr().cast(), elem: Elem::F32, strides: &[1] };
-        unsafe { map::<f32, 2>(&[n], out, [view(a.as_ptr()), view(a.as_ptr())], |[x, y]| x * y + 1.0) };
+        unsafe {
+            map::<f32, 2>(&[n], out, [view(a.as_ptr()), view(a.as_ptr())], Rows::new(&|[x, y]| x * y + 1.0))
+        };
         set_threads(0);
         b
     };

@@ -2,7 +2,7 @@
 //! elements that repeat. Nearly all calls on few elements are like that, and what they cost is not the kernel.
 #![allow(unsafe_code)]
 
-use sconce_kernels::{Compute, FLAT};
+use sconce_kernels::{Compute, FLAT, Rows};
 
 use super::address;
 use crate::Result;
@@ -103,7 +103,7 @@ pub(super) fn map<T: Compute, const N: usize>(
     shape: &[usize],
     dtype: DType,
     inputs: &[&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    rows: Rows<'_, T, N>,
 ) -> Option<Result<Tensor>> {
     let like = *inputs.iter().find(|t| t.is_contiguous() && same(t.shape(), shape))?;
     let n = like.numel();
@@ -116,7 +116,7 @@ pub(super) fn map<T: Compute, const N: usize>(
         let _locks = lock_reads(op, inputs)?;
         // SAFETY: the inputs are locked for reading; each has `n` adjacent elements of type `T`, or one that repeats; the
         // output is new and holds `n` such elements.
-        unsafe { sconce_kernels::map_flat::<T, N>(n, storage.ptr().cast(), flat.ptrs, flat.repeats, f) };
+        unsafe { sconce_kernels::map_flat::<T, N>(n, storage.ptr().cast(), flat.ptrs, flat.repeats, rows) };
         Ok(Tensor::row_major(storage, like, dtype))
     };
     Some(run())
@@ -129,7 +129,7 @@ pub(super) fn map_into<T: Compute, const N: usize>(
     op: &str,
     out: &Tensor,
     inputs: &[&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    rows: Rows<'_, T, N>,
 ) -> Option<Result<()>> {
     let n = out.numel();
     if n > FLAT || !out.is_contiguous() || out.dtype().elem() != Some(T::ELEM) {
@@ -143,7 +143,7 @@ pub(super) fn map_into<T: Compute, const N: usize>(
         let _locks = lock_beside(op, inputs, out)?;
         // SAFETY: the target is locked for writing and has `n` adjacent elements of type `T`; every input is the target,
         // or lies in other memory that is locked for reading and has `n` such elements, or one that repeats.
-        unsafe { sconce_kernels::map_flat::<T, N>(n, address(out).cast(), flat.ptrs, flat.repeats, f) };
+        unsafe { sconce_kernels::map_flat::<T, N>(n, address(out).cast(), flat.ptrs, flat.repeats, rows) };
         Ok(())
     };
     Some(run())

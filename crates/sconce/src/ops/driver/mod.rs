@@ -12,7 +12,7 @@ pub(crate) use build::{build, build_bytes, cat, with_bytes};
 pub(crate) use matmul::{biased, matmul};
 pub(crate) use reduce::reduce;
 
-use sconce_kernels::{Compute, Dst, Elem, Src};
+use sconce_kernels::{Compute, Dst, Elem, Rows, Src};
 use smallvec::{SmallVec, smallvec};
 
 use crate::tensor::dtype::Element;
@@ -137,14 +137,25 @@ fn target<'a>(op: &str, t: &'a Tensor) -> Result<Dst<'a>> {
 }
 
 /// Computes `f` of broadcast inputs into a new tensor.
+#[inline]
 pub(crate) fn map<T: Compute, const N: usize>(
     op: &str,
     shape: &[usize],
     dtype: DType,
     inputs: [&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    f: impl Fn([T; N]) -> T + Sync,
 ) -> Result<Tensor> {
-    if let Some(out) = flat::map(op, shape, dtype, &inputs, f) {
+    map_rows(op, shape, dtype, inputs, Rows::new(&f))
+}
+
+fn map_rows<T: Compute, const N: usize>(
+    op: &str,
+    shape: &[usize],
+    dtype: DType,
+    inputs: [&Tensor; N],
+    rows: Rows<'_, T, N>,
+) -> Result<Tensor> {
+    if let Some(out) = flat::map(op, shape, dtype, &inputs, rows) {
         return out;
     }
     let out = Fresh::new(op, shape, dtype)?;
@@ -157,18 +168,28 @@ pub(crate) fn map<T: Compute, const N: usize>(
     let _locks = lock(op, &inputs, None)?;
     // SAFETY: the inputs are locked for reading and their layouts, broadcast to `shape`, stay within their storages;
     // the output is new, row-major and of this shape.
-    unsafe { sconce_kernels::map::<T, N>(shape, dst, srcs, f) };
+    unsafe { sconce_kernels::map::<T, N>(shape, dst, srcs, rows) };
     Ok(out.tensor())
 }
 
 /// Computes `f` of broadcast inputs into existing memory, which may be that of an input.
+#[inline]
 pub(crate) fn map_into<T: Compute, const N: usize>(
     op: &str,
     out: &Tensor,
     inputs: [&Tensor; N],
-    f: impl Fn([T; N]) -> T + Sync + Copy,
+    f: impl Fn([T; N]) -> T + Sync,
 ) -> Result<()> {
-    if let Some(done) = flat::map_into(op, out, &inputs, f) {
+    map_rows_into(op, out, inputs, Rows::new(&f))
+}
+
+fn map_rows_into<T: Compute, const N: usize>(
+    op: &str,
+    out: &Tensor,
+    inputs: [&Tensor; N],
+    rows: Rows<'_, T, N>,
+) -> Result<()> {
+    if let Some(done) = flat::map_into(op, out, &inputs, rows) {
         return done;
     }
     let mut copies: [Option<Tensor>; N] = [const { None }; N];
@@ -191,7 +212,7 @@ pub(crate) fn map_into<T: Compute, const N: usize>(
     // SAFETY: the target is locked for writing and does not overlap itself (checked by `apply_inplace`'s callers and
     // `check_writable`); every input is locked for reading, or is the very same view as the target, or was copied
     // because it overlaps the target otherwise.
-    unsafe { sconce_kernels::map::<T, N>(out.shape(), dst, srcs, f) };
+    unsafe { sconce_kernels::map::<T, N>(out.shape(), dst, srcs, rows) };
     Ok(())
 }
 
