@@ -1,10 +1,16 @@
-"""PyTorch's side of the benchmark: reads lines "CALLS CLOCK NAME", answers each with the seconds per call."""
+"""PyTorch's side of the benchmark.
+
+Reads lines "CALLS CLOCK NAME" and answers each with the seconds per call; 0 calls drop what the line has made.
+"""
 import sys
 from time import perf_counter, thread_time
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 import torch.optim as optim
+
+MI = 1 << 20
 
 
 class SimpleNet(nn.Module):
@@ -36,29 +42,247 @@ def named_parameters():
     return lambda: list(model.named_parameters())
 
 
-def four(requires_grad, run):
-    x, y = torch.ones(4, requires_grad=requires_grad), torch.ones(4)
-    return lambda: run(x, y)
+def call(make, run):
+    """Calls a function of tensors."""
+
+    def made():
+        tensors = make()
+        return lambda: run(*tensors)
+
+    return made
+
+
+def backward(make, run):
+    """Calls the backward pass of a function, for a gradient of ones."""
+
+    def made():
+        tensors = make()
+        inputs = [x.requires_grad_() for x in tensors if x.is_floating_point()]
+        y = run(*tensors)
+        ones = torch.ones_like(y)
+        return lambda: torch.autograd.grad(y, inputs, ones, retain_graph=True)
+
+    return made
+
+
+def randn(*shape):
+    return lambda: [torch.randn(shape)]
 
 
 LINES = {
-    "add": lambda: four(False, lambda x, y: x + y),
-    "add recorded": lambda: four(True, lambda x, y: x + y),
-    "add_": lambda: four(False, lambda x, y: x.add_(y)),
-    "view": lambda: four(False, lambda x, y: x.view(2, 2)),
-    "step 1": lambda: step(1),
-    "step 64": lambda: step(64),
-    "named_parameters": named_parameters,
+    "training step, batch 1": lambda: step(1),
+    "training step, batch 64": lambda: step(64),
+    "named_parameters of 10,000": named_parameters,
 }
 
-print(f"{torch.__version__} on {torch.get_num_threads()} threads", flush=True)
-made = {}
-for request in sys.stdin:
-    calls, clock, name = request.strip().split(" ", 2)
-    if name not in made:
-        made[name] = LINES[name]()
-    now = thread_time if clock == "thread" else perf_counter
-    run, start = made[name], now()
-    for _ in range(int(calls)):
-        run()
-    print((now() - start) / int(calls), flush=True)
+
+def add_lines(make, lines, suffix="", prefix="", wrap=call):
+    for name, run in lines.items():
+        LINES[prefix + name + suffix] = wrap(make, run)
+
+
+def elementwise(n):
+    return lambda: [torch.randn(n * MI), torch.randn(n * MI), torch.randn(n * MI) > 0]
+
+
+add_lines(elementwise(16), suffix=" 16 Mi", lines={
+    "add": lambda x, y, m: x + y,
+    "mul": lambda x, y, m: x * y,
+    "relu": lambda x, y, m: x.relu(),
+    "where": lambda x, y, m: torch.where(m, x, y),
+    "exp": lambda x, y, m: x.exp(),
+})
+add_lines(elementwise(1), suffix=" 1 Mi", lines={
+    "add": lambda x, y, m: x + y,
+    "mul": lambda x, y, m: x * y,
+    "div": lambda x, y, m: x / y,
+    "add a number": lambda x, y, m: x + 2.0,
+    "add_": lambda x, y, m: x.add_(y),
+    "maximum": lambda x, y, m: x.maximum(y),
+    "gt": lambda x, y, m: x > y,
+    "where": lambda x, y, m: torch.where(m, x, y),
+    "neg": lambda x, y, m: -x,
+    "abs": lambda x, y, m: x.abs(),
+    "relu": lambda x, y, m: x.relu(),
+    "clamp": lambda x, y, m: x.clamp(-0.5, 0.5),
+    "masked_fill": lambda x, y, m: x.masked_fill(m, 0.0),
+    "sqrt": lambda x, y, m: x.sqrt(),
+    "reciprocal": lambda x, y, m: x.reciprocal(),
+    "to bf16": lambda x, y, m: x.to(torch.bfloat16),
+    "exp": lambda x, y, m: x.exp(),
+    "tanh": lambda x, y, m: x.tanh(),
+    "sigmoid": lambda x, y, m: x.sigmoid(),
+    "gelu": lambda x, y, m: F.gelu(x),
+    "gelu tanh": lambda x, y, m: F.gelu(x, approximate="tanh"),
+    "silu": lambda x, y, m: F.silu(x),
+    "log": lambda x, y, m: x.log(),
+    "sin": lambda x, y, m: x.sin(),
+    "erf": lambda x, y, m: x.erf(),
+    "pow 3": lambda x, y, m: x.pow(3.0),
+})
+add_lines(randn(4096, 4096), {
+    "sum": lambda x: x.sum(),
+    "sum of rows": lambda x: x.sum(1),
+    "sum of columns": lambda x: x.sum(0),
+    "mean of rows": lambda x: x.mean(1),
+    "max": lambda x: x.max(),
+    "amax of rows": lambda x: x.amax(1),
+    "amax of columns": lambda x: x.amax(0),
+    "argmax": lambda x: x.argmax(),
+    "argmax of rows": lambda x: x.argmax(1),
+    "argmax of columns": lambda x: x.argmax(0),
+    "norm": lambda x: x.norm(2.0),
+})
+add_lines(randn(1024, 1024), {
+    "var of rows": lambda x: x.var(1),
+    "logsumexp of rows": lambda x: x.logsumexp(1),
+    "cumsum of rows": lambda x: x.cumsum(1),
+    "cumsum of columns": lambda x: x.cumsum(0),
+    "sort rows": lambda x: x.sort(1),
+    "sort columns": lambda x: x.sort(0),
+    "topk 10 of rows": lambda x: x.topk(10, 1),
+    "topk 100 of rows": lambda x: x.topk(100, 1),
+})
+add_lines(randn(MI), {"sort 1 Mi": lambda x: x.sort()})
+
+for n in (256, 512, 1024, 2048):
+    LINES[f"matmul {n}"] = call(lambda n=n: [torch.randn(n, n), torch.randn(n, n)], torch.matmul)
+LINES["bmm 64x128x128"] = call(lambda: [torch.randn(64, 128, 128), torch.randn(64, 128, 128)], torch.bmm)
+LINES["bmm 16x256x64, transposed"] = call(
+    lambda: [torch.randn(16, 256, 64), torch.randn(16, 256, 64)], lambda x, y: x.bmm(y.transpose(1, 2)))
+LINES["linear 64x1024x1024"] = call(
+    lambda: [torch.randn(64, 1024), torch.randn(1024, 1024), torch.randn(1024)], F.linear)
+for n in (256, 1024, 2048):
+    LINES[f"attention 8x{n}x64"] = call(
+        lambda n=n: [torch.randn(1, 8, n, 64) for _ in range(3)], F.scaled_dot_product_attention)
+LINES["attention 8x1024x64, backward"] = backward(
+    lambda: [torch.randn(1, 8, 1024, 64) for _ in range(3)], F.scaled_dot_product_attention)
+
+
+def normalised():
+    return [torch.randn(4096, 1024), torch.randn(1024), torch.randn(1024)]
+
+
+def images():
+    return [torch.randn(8, 64, 56, 56), torch.randn(64), torch.randn(64)]
+
+
+def classified():
+    return [torch.randn(4096, 1024), torch.randint(0, 1024, (4096,))]
+
+
+for wrap, suffix in ((call, ""), (backward, ", backward")):
+    add_lines(randn(4096, 1024), suffix=suffix, wrap=wrap, lines={
+        "softmax of rows": lambda x: x.softmax(1),
+        "softmax of columns": lambda x: x.softmax(0),
+        "log_softmax of rows": lambda x: x.log_softmax(1),
+    })
+    add_lines(normalised, suffix=suffix, wrap=wrap, lines={
+        "layer_norm": lambda x, w, b: F.layer_norm(x, (1024,), w, b),
+    })
+    add_lines(classified, suffix=suffix, wrap=wrap, lines={"cross_entropy": F.cross_entropy})
+    add_lines(images, suffix=suffix, wrap=wrap, lines={
+        "batch_norm 8x64x56x56": lambda x, w, b: F.batch_norm(x, None, None, w, b, training=True),
+    })
+    for name, inner, outer, size, kernel, stride, padding in (
+        ("3-64 224 7x7/2", 3, 64, 224, 7, 2, 3),
+        ("64-64 56 3x3", 64, 64, 56, 3, 1, 1),
+        ("64-128 56 3x3/2", 64, 128, 56, 3, 2, 1),
+        ("64-128 56 1x1/2", 64, 128, 56, 1, 2, 0),
+        ("128-128 28 3x3", 128, 128, 28, 3, 1, 1),
+        ("256-256 14 3x3", 256, 256, 14, 3, 1, 1),
+        ("512-512 7 3x3", 512, 512, 7, 3, 1, 1),
+    ):
+        LINES[f"conv2d {name}{suffix}"] = wrap(
+            lambda i=inner, o=outer, s=size, k=kernel: [torch.randn(4, i, s, s), torch.randn(o, i, k, k)],
+            lambda x, w, stride=stride, padding=padding: F.conv2d(x, w, stride=stride, padding=padding))
+add_lines(images, {"max_pool2d 8x64x56x56": lambda x, w, b: F.max_pool2d(x, 3, 2, 1)})
+
+
+def table():
+    return [torch.randn(50_000, 256), torch.randint(0, 50_000, (4096,))]
+
+
+def square():
+    return [torch.randn(1024, 1024), torch.randn(1024, 1024), torch.randint(0, 1024, (1024, 1024))]
+
+
+add_lines(table, {
+    "index_select rows": lambda x, i: x.index_select(0, i),
+    "embedding": lambda x, i: F.embedding(i, x),
+})
+LINES["embedding, backward"] = backward(table, lambda x, i: F.embedding(i, x))
+add_lines(square, {
+    "gather along rows": lambda x, y, i: x.gather(1, i),
+    "gather along columns": lambda x, y, i: x.gather(0, i),
+    "scatter_add along rows": lambda x, y, i: x.scatter_add(1, i, y),
+    "scatter_add along columns": lambda x, y, i: x.scatter_add(0, i, y),
+    "masked_select": lambda x, y, i: x.masked_select(x > 0),
+    "cat rows": lambda x, y, i: torch.cat((x, y), 0),
+    "cat columns": lambda x, y, i: torch.cat((x, y), 1),
+    "transpose and copy": lambda x, y, i: x.transpose(0, 1).contiguous(),
+    "flip": lambda x, y, i: x.flip(1),
+    "add a column": lambda x, y, i: x + y[:, :1],
+    "add a transposed matrix": lambda x, y, i: x + y.transpose(0, 1),
+})
+LINES["permute 4 dims and copy"] = call(randn(8, 64, 32, 64), lambda x: x.permute(0, 2, 1, 3).contiguous())
+
+
+def four():
+    return [torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(s) for s in ((4,), (4,), (2, 2), (2, 2))] + [torch.tensor([0, 1])]
+
+
+def recorded():
+    x, y = torch.ones(4, requires_grad=True), torch.ones(4)
+    return lambda: x + y
+
+
+LINES["4 elements: add, recorded"] = recorded
+add_lines(four, prefix="4 elements: ", lines={
+    "add": lambda x, y, a, b, i: x + y,
+    "add_": lambda x, y, a, b, i: x.add_(y),
+    "mul by a number": lambda x, y, a, b, i: x * 2.0,
+    "exp": lambda x, y, a, b, i: x.exp(),
+    "gelu": lambda x, y, a, b, i: F.gelu(x),
+    "clamp": lambda x, y, a, b, i: x.clamp(1.0, 2.0),
+    "gt": lambda x, y, a, b, i: x > y,
+    "sum": lambda x, y, a, b, i: x.sum(),
+    "mean of rows": lambda x, y, a, b, i: a.mean(1),
+    "max of rows": lambda x, y, a, b, i: a.max(1),
+    "var": lambda x, y, a, b, i: x.var(),
+    "view": lambda x, y, a, b, i: x.view(2, 2),
+    "transpose": lambda x, y, a, b, i: a.transpose(0, 1),
+    "narrow": lambda x, y, a, b, i: x.narrow(0, 1, 2),
+    "matmul": lambda x, y, a, b, i: a @ b,
+    "linear": lambda x, y, a, b, i: F.linear(a, b),
+    "softmax": lambda x, y, a, b, i: a.softmax(1),
+    "layer_norm": lambda x, y, a, b, i: F.layer_norm(a, (2,)),
+    "cross_entropy": lambda x, y, a, b, i: F.cross_entropy(a, i),
+    "cat": lambda x, y, a, b, i: torch.cat((x, y)),
+    "index_select": lambda x, y, a, b, i: x.index_select(0, i),
+    "gather": lambda x, y, a, b, i: x.gather(0, i),
+    "sort": lambda x, y, a, b, i: x.sort(),
+    "cumsum": lambda x, y, a, b, i: x.cumsum(0),
+    "to f64": lambda x, y, a, b, i: x.to(torch.float64),
+})
+
+
+def main():
+    print(f"{torch.__version__} on {torch.get_num_threads()} threads", flush=True)
+    made = {}
+    for request in sys.stdin:
+        calls, clock, name = request.strip().split(" ", 2)
+        if calls == "0":
+            made.pop(name, None)
+            print(0.0, flush=True)
+            continue
+        if name not in made:
+            made[name] = LINES[name]()
+        now = thread_time if clock == "thread" else perf_counter
+        run, start = made[name], now()
+        for _ in range(int(calls)):
+            run()
+        print((now() - start) / int(calls), flush=True)
+
+
+main()

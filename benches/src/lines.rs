@@ -2,13 +2,18 @@
 
 mod elementwise;
 mod files;
+mod floors;
+mod layers;
 mod modules;
+mod movement;
 mod products;
+mod reductions;
 mod small;
+mod support;
 mod train;
 
 use crate::measure::Call;
-use crate::table::Floor;
+use crate::table::Target;
 
 /// What the command line sets.
 pub(crate) struct Options {
@@ -19,32 +24,40 @@ pub(crate) struct Options {
 /// Makes what is called.
 pub(crate) type Make = fn(&Options) -> sconce::Result<Call>;
 
-/// Whom a line is measured against.
-#[derive(Clone, Copy)]
-pub(crate) enum Peer {
-    /// Code in this program.
-    Rust(Make),
-    /// A line of `torch_twin.py`.
-    Torch(&'static str),
-    /// Nobody.
-    None,
-}
-
 /// A line of the table.
 pub(crate) struct Line {
+    /// What is measured; `torch_twin.py` has a line of the same name where `torch` is set.
     pub(crate) name: &'static str,
     pub(crate) ours: Make,
-    pub(crate) peer: Peer,
-    pub(crate) floor: Floor,
-    /// How much more work a call of ours does than one of the peer.
-    pub(crate) work: f64,
+    pub(crate) torch: bool,
+    /// What takes as long as the machine needs at least, and how much more work a call of ours does.
+    pub(crate) floor: Option<(Make, f64)>,
+    pub(crate) target: Target,
     /// Whether it never uses another thread: its time is the thread's, and its instructions can be counted.
     pub(crate) one_thread: bool,
 }
 
 impl Line {
-    const fn new(name: &'static str, ours: Make, peer: Peer, floor: Floor) -> Self {
-        Self { name, ours, peer, floor, work: 1.0, one_thread: false }
+    fn new(name: &'static str, ours: Make) -> Self {
+        Self { name, ours, torch: false, floor: None, target: Target::None, one_thread: false }
+    }
+
+    /// Measured against PyTorch too.
+    fn torch(self) -> Self {
+        Self { torch: true, ..self }
+    }
+
+    /// Measured against a floor, of which a call of ours does so many times the work.
+    fn floor(self, floor: Make, work: f64) -> Self {
+        Self { floor: Some((floor, work)), ..self }
+    }
+
+    fn target(self, target: Target) -> Self {
+        Self { target, ..self }
+    }
+
+    fn one_thread(self) -> Self {
+        Self { one_thread: true, ..self }
     }
 }
 
@@ -54,6 +67,9 @@ pub(crate) fn all() -> Vec<Line> {
         small::lines(),
         products::lines(),
         elementwise::lines(),
+        reductions::lines(),
+        layers::lines(),
+        movement::lines(),
         train::lines(),
         modules::lines(),
         files::lines(),

@@ -1,11 +1,12 @@
-//! Measures sconce against its floors: PyTorch, faer, a plain copy, or a number of nanoseconds.
+//! Measures sconce against PyTorch and against what the machine can do: the bandwidth of a plain copy, the speed of
+//! faer's matrix product.
 //!
 //! ```text
 //! cargo run --release -p benches -- [FILTER] [--python PYTHON] [--rounds N] [--file-mib N] [--instructions]
 //! ```
 //!
-//! Every line is run in turn with its peer, several times over; printed are the medians, and the median of the ratios
-//! of neighbours. Lines of one thread are measured by that thread's processor time, so that a busy machine does not
+//! Every line is run in turn with PyTorch's and with its floor, several times over; printed are the medians, and the
+//! median of the ratios of neighbours. Lines of one thread are measured by that thread's processor time, so that a busy machine does not
 //! distort them; the others need a quiet one. `--python` names an interpreter with PyTorch, which runs `torch_twin.py`; without it those columns
 //! stay empty. `--instructions` counts the instructions of one call with valgrind instead of measuring time.
 
@@ -17,7 +18,7 @@ mod twin;
 use std::error::Error;
 use std::process::Command;
 
-use lines::{Line, Options, Peer};
+use lines::{Line, Options};
 use measure::{Clock, calls_for, median, sample};
 use twin::Twin;
 
@@ -75,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if arguments.instructions {
         return chosen.iter().filter(|line| line.one_thread).try_for_each(|line| {
             let count = instructions(line.name)?;
-            println!("{:32} {count:8.0} instructions", line.name);
+            println!("{:34} {count:8.0} instructions", line.name);
             Ok(())
         });
     }
@@ -87,45 +88,44 @@ fn main() -> Result<(), Box<dyn Error>> {
         missed += usize::from(row.missed());
         row.print();
     }
-    println!("{missed} lines miss their floor");
+    println!("{missed} lines miss their target");
     Ok(())
 }
 
 fn measure_line(
     line: &Line,
     options: &Options,
-    mut twin: Option<&mut Twin>,
+    twin: Option<&mut Twin>,
     rounds: usize,
 ) -> Result<table::Row, Box<dyn Error>> {
+    let clock = if line.one_thread { Clock::Thread } else { Clock::Wall };
     let mut ours = (line.ours)(options)?;
     let calls = calls_for(&mut ours)?;
-    let mut rust_peer = match line.peer {
-        Peer::Rust(make) => Some(make(options)?),
-        _ => None,
-    };
-    let peer_calls = match (&mut rust_peer, line.peer, twin.as_deref_mut()) {
-        (Some(peer), ..) => calls_for(peer)?,
-        (None, Peer::Torch(name), Some(twin)) => twin.calls_for(name)?,
-        _ => 0,
-    };
-    let clock = if line.one_thread { Clock::Thread } else { Clock::Wall };
-    let (mut own, mut other) = (Vec::new(), Vec::new());
+    let mut floor =
+        line.floor.map(|(make, work)| Ok::<_, sconce::Error>((make(options)?, work))).transpose()?;
+    let floor_calls = floor.as_mut().map_or(Ok(0), |(call, _)| calls_for(call))?;
+    let mut twin = twin.filter(|_| line.torch);
+    let torch_calls = twin.as_mut().map_or(Ok(0), |twin| twin.calls_for(line.name))?;
+    let (mut own, mut torch, mut least) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         own.push(sample(&mut ours, calls, clock)?);
-        match (&mut rust_peer, line.peer, twin.as_deref_mut()) {
-            (Some(peer), ..) => other.push(sample(peer, peer_calls, clock)?),
-            (None, Peer::Torch(name), Some(twin)) => other.push(twin.sample(name, peer_calls, clock)?),
-            _ => {}
+        if let Some(twin) = &mut twin {
+            torch.push(twin.sample(line.name, torch_calls, clock)?);
+        }
+        if let Some((call, work)) = &mut floor {
+            least.push(sample(call, floor_calls, clock)? * *work);
         }
     }
-    let ratios = own.iter().zip(&other).map(|(own, other)| other / own * line.work).collect();
-    Ok(table::Row {
-        name: line.name,
-        floor: line.floor,
-        ours: median(own),
-        peer: (!other.is_empty()).then(|| median(other)),
-        ratio: median(ratios),
-    })
+    if let Some(twin) = &mut twin {
+        twin.forget(line.name)?;
+    }
+    // The median of the ratios of neighbours: what slows one of them slows the other.
+    let against = |other: Vec<f64>| {
+        let ratios = own.iter().zip(&other).map(|(own, other)| other / own).collect();
+        (!other.is_empty()).then(|| (median(other), median(ratios)))
+    };
+    let (torch, floor) = (against(torch), against(least));
+    Ok(table::Row { name: line.name, target: line.target, ours: median(own), torch, floor })
 }
 
 /// The instructions of one call: the difference between two runs under valgrind, over the difference in calls.

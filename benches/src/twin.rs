@@ -50,6 +50,13 @@ impl Twin {
         Ok(calls)
     }
 
+    /// Drops what a line has made.
+    pub(crate) fn forget(&mut self, line: &str) -> Result<(), Box<dyn Error>> {
+        writeln!(self.input, "0 wall {line}")?;
+        self.input.flush()?;
+        self.read().map(drop)
+    }
+
     fn read(&mut self) -> Result<String, Box<dyn Error>> {
         let mut line = String::new();
         if self.output.read_line(&mut line)? == 0 {

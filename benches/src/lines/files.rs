@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use sconce::io::{self, Archive, Entry};
 use sconce::{DType, Result, stats};
 
-use super::{Line, Options, Peer};
+use super::floors::copy_on_all_threads;
+use super::{Line, Options};
 use crate::measure::Call;
-use crate::table::Floor;
+use crate::table::Target;
 
 const MIB: usize = 1 << 20;
 
@@ -52,12 +53,12 @@ fn copy(options: &Options) -> Result<Call> {
     let bytes = options.file_mib.div_ceil(16) * 16 * MIB / 2;
     let (from, mut to) = (vec![1u8; bytes], vec![0u8; bytes]);
     Ok(Box::new(move || {
-        super::elementwise::copy_on_all_threads(&mut to, black_box(&from));
+        copy_on_all_threads(&mut to, black_box(&from));
         black_box(&to);
         Ok(())
     }))
 }
 
 pub(super) fn lines() -> Vec<Line> {
-    vec![Line::new("statistics of a file / copy", show, Peer::Rust(copy), Floor::Ratio(0.5))]
+    vec![Line::new("statistics of a file", show).floor(copy, 1.0).target(Target::Floor(0.5))]
 }

@@ -5,9 +5,9 @@ use std::hint::black_box;
 use sconce::Result;
 use sconce::nn::{Linear, ModuleExt};
 
-use super::{Line, Options, Peer};
+use super::{Line, Options};
 use crate::measure::Call;
-use crate::table::Floor;
+use crate::table::Target;
 
 fn named_parameters(_: &Options) -> Result<Call> {
     let block = || (0..5).map(|_| Linear::new(1, 1)).collect::<Result<Vec<Linear>>>();
@@ -19,7 +19,6 @@ fn named_parameters(_: &Options) -> Result<Call> {
 }
 
 pub(super) fn lines() -> Vec<Line> {
-    let peer = Peer::Torch("named_parameters");
-    let line = Line::new("named_parameters of 10,000", named_parameters, peer, Floor::Seconds(1e-3));
-    vec![Line { one_thread: true, ..line }]
+    let line = Line::new("named_parameters of 10,000", named_parameters);
+    vec![line.torch().target(Target::Seconds(1e-3)).one_thread()]
 }

@@ -6,9 +6,9 @@ use sconce::optim::{Optimizer, Sgd};
 use sconce::prelude::*;
 use sconce::{Result, manual_seed};
 
-use super::{Line, Options, Peer};
+use super::{Line, Options};
 use crate::measure::Call;
-use crate::table::Floor;
+use crate::table::Target;
 
 #[derive(Module)]
 struct SimpleNet {
@@ -37,8 +37,6 @@ fn step<const BATCH: usize>(_: &Options) -> Result<Call> {
 }
 
 pub(super) fn lines() -> Vec<Line> {
-    vec![
-        Line::new("training step, batch 1", step::<1>, Peer::Torch("step 1"), Floor::Ratio(1.0)),
-        Line::new("training step, batch 64", step::<64>, Peer::Torch("step 64"), Floor::Ratio(1.0)),
-    ]
+    let line = |name, ours| Line::new(name, ours).torch().target(Target::Torch(1.0));
+    vec![line("training step, batch 1", step::<1>), line("training step, batch 64", step::<64>)]
 }
