@@ -59,7 +59,7 @@ fn integers_wrap_and_truncate() {
         let (e, o) = (ELEMS[4 + rng.below(6)], ELEMS[4 + rng.below(6)]);
         let a = View::random(&mut rng, e, &shape, true);
         let mut c = View::random(&mut rng, o, &shape, false);
-        unsafe { map::<i64, 1>(&shape, c.dst(), [a.src()], Rows::new(&|[x]| x.wrapping_mul(100))) };
+        unsafe { map::<i64, 1>(&shape, c.dst(), [a.src()], Rows::new(&|[x]: [i64; 1]| x.wrapping_mul(100))) };
         for i in indices(&shape) {
             assert_eq!(c.get(&i), c.rounded(a.get(&i) * 100.0));
         }

@@ -309,10 +309,20 @@ unsafe fn by_copy<T: Compute, A: Copy + Send + Sync, U: Compute>(
     let (p, q) = (copy.as_mut_ptr().cast::<u8>(), reduced_copy.as_mut_ptr().cast::<u8>());
     // SAFETY: the caller's views, and the vectors above.
     unsafe {
-        map::<T, 1>(&shape, Dst { ptr: p, elem: T::ELEM, strides: &copy_strides }, [src], Rows::new(&|[x]| x));
+        map::<T, 1>(
+            &shape,
+            Dst { ptr: p, elem: T::ELEM, strides: &copy_strides },
+            [src],
+            Rows::new(&|[x]| x),
+        );
         let from = Src { ptr: p, elem: T::ELEM, strides: &[len, 1] };
         drive(&[results], &[len], Dst { ptr: q, elem: U::ELEM, strides: &[1] }, from, ops, false);
-        map::<U, 1>(outer, out, [Src { ptr: q, elem: U::ELEM, strides: &reduced_strides }], Rows::new(&|[x]| x));
+        map::<U, 1>(
+            outer,
+            out,
+            [Src { ptr: q, elem: U::ELEM, strides: &reduced_strides }],
+            Rows::new(&|[x]| x),
+        );
     }
 }
 
