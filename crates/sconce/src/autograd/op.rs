@@ -411,6 +411,14 @@ impl<O: Op> Node for OpNode<O> {
         self.op.backward(&saved, grad)
     }
 
+    fn replay(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        no_grad(|| self.op.cpu(inputs))
+    }
+
+    fn saved(&self, i: usize) -> Option<Tensor> {
+        self.lock().as_ref().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
+    }
+
     fn release(&self) {
         let kept = self.lock().take();
         drop(kept);

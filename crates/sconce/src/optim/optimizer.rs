@@ -6,6 +6,7 @@ use std::fmt;
 use super::parameters::{Named, Parameters};
 use super::rule::Rule;
 use super::state::{GroupState, OptimizerState, Value, copied};
+use crate::nn::prune::Shrunk;
 use crate::nn::{Module, ModuleExt, StateDict};
 use crate::select::{Candidate, IntoSelector, Kind};
 use crate::tensor::Tensor;
@@ -223,6 +224,61 @@ impl<R: Rule> Optimizer<R> {
             }
             Ok(())
         })
+    }
+
+    /// Goes on with the smaller parameters of a model whose channels were removed, and with what is left of their state.
+    ///
+    /// # Errors
+    ///
+    /// If a part of the state does not fit the smaller parameter. Nothing is changed then.
+    ///
+    /// ```
+    /// use sconce::compress::Amount;
+    /// use sconce::nn::{Layer, Linear, ReLU, Sequential, prune};
+    /// use sconce::optim::{AdamW, Optimizer};
+    /// use sconce::{DType, Tensor};
+    ///
+    /// let mut net = Sequential::new().add(Linear::new(4, 8)?).add(ReLU).add(Linear::new(8, 2)?);
+    /// let x = Tensor::randn([3, 4], DType::F32)?;
+    /// prune::ln_channels(&mut net, "0.weight", Amount::Count(2), 2.0, |net| net.forward(&x))?;
+    /// let mut optimizer = Optimizer::new(&net, AdamW::default())?;
+    /// net.forward(&x)?.sum(())?.backward()?;
+    /// optimizer.step()?;
+    ///
+    /// let shrunk = prune::shrink(&mut net, |net| net.forward(&x))?;
+    /// assert!(optimizer.step().is_err());
+    /// optimizer.follow(&shrunk)?;
+    /// optimizer.zero_grad();
+    /// net.forward(&x)?.sum(())?.backward()?;
+    /// optimizer.step()?;
+    /// assert_eq!(optimizer.state_dict()?.state[0].1.get("exp_avg")?.shape()[0], 6);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn follow(&mut self, shrunk: &Shrunk) -> Result<()> {
+        let mut states = Vec::new();
+        for Group { rule, slots, .. } in &self.groups {
+            for slot in slots {
+                let old = &slot.parameter.tensor;
+                let restored = match (shrunk.moved(old), &slot.state) {
+                    (Some(new), Some(state)) => {
+                        let state = state.state_dict().into_iter();
+                        let cut = state.map(|(name, buffer)| Ok((name, new.cut(&buffer, old.shape())?)));
+                        let cut = cut.collect::<Result<StateDict>>().context(|| slot.name().to_owned())?;
+                        Some(rule.restore(&new.tensor, &cut).context(|| slot.name().to_owned())?)
+                    }
+                    _ => None,
+                };
+                states.push(restored);
+            }
+        }
+        let slots = self.groups.iter_mut().flat_map(|group| &mut group.slots);
+        for (slot, state) in slots.zip(states) {
+            if let Some(new) = shrunk.moved(&slot.parameter.tensor) {
+                slot.parameter = Named { names: new.names.clone(), tensor: new.tensor.clone() };
+                slot.state = state;
+            }
+        }
+        Ok(())
     }
 
     /// Drops the gradients of all parameters.
