@@ -5,10 +5,10 @@ use std::fmt::Write;
 
 use sconce::anomaly::Anomaly;
 use sconce::io::{Archive, Entry};
+use sconce::stats::svg::{self, escape};
 use sconce::stats::{HISTOGRAM_SAMPLE, Summary};
 
 use crate::commands::word;
-use crate::svg::{self, escape};
 use crate::text::{grouped, short};
 
 /// Characters of a metadata value that are shown.

@@ -9,7 +9,6 @@ mod html;
 mod input;
 mod output;
 mod screen;
-mod svg;
 mod table;
 mod text;
 

@@ -223,7 +223,7 @@ fn names_are_fitted_to_the_module() -> Result<()> {
             Lenient,
             Err("two tensors are named `head.weight` after renaming"),
         ),
-        ("model", &[], Lenient, Err("load_state_dict: no name of the state dict fits the module; ")),
+        ("model", &[], Lenient, Err("load_state_dict: no name of the state dict fits the module")),
     ];
     for (prefix, rename, strictness, expected) in cases {
         let module = net()?;

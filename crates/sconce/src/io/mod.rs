@@ -42,6 +42,7 @@ mod safetensors;
 mod source;
 mod swapped;
 mod tensors;
+mod text;
 mod tree;
 mod zip;
 
@@ -67,6 +68,7 @@ pub use source::{ReadAt, Source, Window};
 pub(crate) use source::{range, zeroed};
 pub(crate) use tensors::Tensors;
 pub use tensors::{load, save};
+pub(crate) use text::Text;
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 pub(crate) use zip::{Checksum, checksums};
 

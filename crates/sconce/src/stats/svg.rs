@@ -1,10 +1,9 @@
-//! Histograms as pictures.
+//! Histograms as pictures: SVG.
 
 use std::fmt::Write;
 
-use sconce::stats::Summary;
-
-use crate::text::{grouped, short};
+use super::Summary;
+use super::text::{grouped, short};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 140.0;
@@ -12,8 +11,24 @@ const MARGIN: f64 = 10.0;
 const TITLE: f64 = 22.0;
 const AXIS: f64 = 18.0;
 
-/// A document of histograms, one below the other.
-pub(crate) fn document(charts: &[(String, &Summary)]) -> String {
+/// A document of histograms, each under a title, one below the other.
+///
+/// ```
+/// use sconce::nn::{Linear, ModuleExt};
+/// use sconce::stats::{self, svg};
+///
+/// let model = vec![Linear::new(4, 3)?, Linear::new(3, 2)?];
+/// let charts: Vec<(String, stats::Summary)> = model
+///     .selected_parameters("**.weight")?
+///     .into_iter()
+///     .map(|(name, weight)| Ok((name, stats::of_tensor(&weight, 20)?)))
+///     .collect::<sconce::Result<_>>()?;
+/// let charts: Vec<_> = charts.iter().map(|(name, summary)| (name.clone(), summary)).collect();
+/// let picture = svg::document(&charts);
+/// assert!(picture.starts_with("<svg") && picture.contains("1.weight"));
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn document(charts: &[(String, &Summary)]) -> String {
     let row = TITLE + HEIGHT + AXIS + MARGIN;
     let (width, height) = (WIDTH + 2.0 * MARGIN, row * charts.len() as f64 + MARGIN);
     let mut svg = format!(
@@ -43,7 +58,7 @@ pub(crate) fn document(charts: &[(String, &Summary)]) -> String {
 }
 
 /// A picture for a page of many: one path, as wide as its place, styled by the page.
-pub(crate) fn chart(summary: &Summary) -> String {
+pub fn chart(summary: &Summary) -> String {
     const HEIGHT: f64 = 100.0;
     let Summary { stats, histogram } = summary;
     let most = histogram.iter().copied().max().unwrap_or(0).max(1) as f64;
@@ -92,7 +107,7 @@ fn bars(svg: &mut String, summary: &Summary, width: f64, height: f64) {
 }
 
 /// Text for XML and HTML, also inside quotes; what neither allows is shown as an escape.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
