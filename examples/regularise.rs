@@ -61,7 +61,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         ("L1 1e-4", How::Add(Penalty::L1(1e-4))),
         ("elastic 1e-4", How::Add(Penalty::Elastic { l1: 1e-4, l2: 1e-4 })),
         ("orthogonal 1e-2", How::Add(Penalty::Orthogonal(1e-2))),
-        ("rows of norm 1 at most", How::MaxNorm(1.0)),
+        ("rows of norm 0.6 at most", How::MaxNorm(0.6)),
     ];
     println!("{:24} {:>8}  {:>8}  {:>12}  {:>10}", "", "accuracy", "norm", "near 0", "W·Wᵀ − 1");
     for (name, how) in ways {

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use data::{Digits, STEPS, cross_entropy};
 use sconce::compress::Amount;
-use sconce::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Linear, Padding, prune};
+use sconce::nn::{BatchNorm2d, Conv2d, Conv2dConfig, Linear, MaxPool2d, Padding, prune};
 use sconce::optim::{AdamW, Optimizer};
 use sconce::prelude::*;
 use sconce::{Result, manual_seed};
@@ -24,6 +24,7 @@ struct Residual {
     norm1: BatchNorm2d,
     conv2: Conv2d,
     norm2: BatchNorm2d,
+    pool: MaxPool2d,
     classifier: Linear,
 }
 
@@ -40,6 +41,7 @@ impl Residual {
             norm1: BatchNorm2d::new(48)?,
             conv2: conv(48, 32)?,
             norm2: BatchNorm2d::new(32)?,
+            pool: MaxPool2d::new(2),
             classifier: Linear::new(32 * 16, 10)?,
         })
     }
@@ -51,7 +53,7 @@ impl Layer for Residual {
         let inner = self.norm1.forward(&self.conv1.forward(&x)?)?.relu()?;
         let sum = self.norm2.forward(&self.conv2.forward(&inner)?)?.add(&x)?.relu()?;
         // `flatten` and not a number of its own: the number is about to change.
-        self.classifier.forward(&sum.max_pool2d(2)?.flatten(1, -1)?)
+        self.classifier.forward(&self.pool.forward(&sum)?.flatten(1, -1)?)
     }
 }
 

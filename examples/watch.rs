@@ -30,6 +30,7 @@ fn train(net: &Sequential, taps: &Taps, data: &Digits, lr: f64) -> Result<()> {
     let mut watch = GradientWatch::new(WatchRules { vanished: 1e-6, ..WatchRules::default() });
     let mut optimizer = Optimizer::new(net, Sgd { lr, momentum: 0.9, ..Sgd::default() })?;
     let mut said = Vec::new();
+    taps.take();
     for step in 0..3 * STEPS {
         let (x, y) = data.batch(step)?;
         optimizer.zero_grad();

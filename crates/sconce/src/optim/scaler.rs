@@ -7,7 +7,8 @@ use crate::{Error, Result, no_grad};
 
 /// Scales a loss up, gradients down again, and leaves out steps whose gradients overflowed; PyTorch's `GradScaler`.
 ///
-/// Meant for parameters of float32 behind a computation in float16: bfloat16 has float32's range and needs none.
+/// Meant for parameters of float32 behind a computation in float16: bfloat16 has float32's range and needs none. There is no
+/// autocast: products of half types are computed in float32, so that it would take more time, not less.
 ///
 /// ```
 /// use sconce::nn::{Layer, Linear};
