@@ -118,8 +118,11 @@ impl<T: Pooled> Counted<T> {
     /// The value, if this handle is the only one.
     #[inline]
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        if !self.is_unique() {
+            return None;
+        }
         // SAFETY: this is the only handle, borrowed exclusively, so nobody can make another or use the value meanwhile.
-        self.is_unique().then_some(unsafe { &mut self.0.as_mut().value })
+        Some(unsafe { &mut self.0.as_mut().value })
     }
 }
 
