@@ -281,7 +281,8 @@ impl Tensor {
     /// If there is not enough memory.
     pub fn randperm(n: usize) -> Result<Tensor> {
         crate::tensor::layout::checked_numel(&[n])?;
-        let order = with_generator(|g| rng::randperm(g, n));
+        let order = with_generator(|g| rng::randperm(g, n))
+            .map_err(|e| Error::argument(format!("randperm: cannot allocate {n} integers")).with_source(e))?;
         Tensor::from_vec(order, [n])
     }
 

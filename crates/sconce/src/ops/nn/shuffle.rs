@@ -2,7 +2,9 @@
 
 use super::pad::zeros_around;
 use crate::ops::conv::batched;
+use crate::ops::create::collect;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -118,7 +120,11 @@ impl UnfoldOptions {
             Some(room / self.stride[i] + 1)
         };
         match positive.then(|| count(0).zip(count(1))).flatten() {
-            Some((rows, columns)) => Ok([rows, columns]),
+            Some((rows, columns)) => {
+                checked_numel(&self.kernel_size)?;
+                checked_numel(&[rows, columns])?;
+                Ok([rows, columns])
+            }
             None => Err(Error::shape(format!("{op}: no window of {self:?} fits a size of {size:?}"))),
         }
     }
@@ -126,11 +132,8 @@ impl UnfoldOptions {
     /// For each element of a window and each window, where in the padded dimension that is.
     fn places(&self, i: usize, windows: usize) -> Result<Tensor> {
         let (stride, dilation) = (self.stride[i], self.dilation[i]);
-        let places: Vec<i64> = (0..self.kernel_size[i])
-            .flat_map(|k| (0..windows).map(move |o| (o * stride + k * dilation) as i64))
-            .collect();
-        let len = places.len();
-        Tensor::from_vec(places, [len])
+        let n = checked_numel(&[self.kernel_size[i], windows])?;
+        collect("unfold", n, |at| (at % windows * stride + at / windows * dilation) as i64)
     }
 
     fn pads(&self) -> [(usize, usize); 2] {

@@ -65,8 +65,8 @@ pub fn unpooled_size<const N: usize>(
     padding: [usize; N],
 ) -> [usize; N] {
     std::array::from_fn(|i| {
-        let reach = pooled[i].saturating_sub(1) * stride[i] + kernel_size[i];
-        reach.saturating_sub(2 * padding[i])
+        let reach = pooled[i].saturating_sub(1).saturating_mul(stride[i]).saturating_add(kernel_size[i]);
+        reach.saturating_sub(padding[i].saturating_mul(2))
     })
 }
 
@@ -102,7 +102,9 @@ pub fn fractional_max_pool<const N: usize>(
     let rank = input.dim();
     let sizes: [usize; N] = std::array::from_fn(|i| input.shape()[rank - N + i]);
     let fits = |i: usize| {
-        kernel_size[i] > 0 && output_size[i] > 0 && output_size[i] + kernel_size[i] <= sizes[i] + 1
+        kernel_size[i] > 0
+            && output_size[i] > 0
+            && output_size[i].checked_add(kernel_size[i]).is_some_and(|reach| reach <= sizes[i] + 1)
     };
     if !(0..N).all(fits) {
         return Err(Error::shape(format!(
