@@ -400,6 +400,9 @@ impl Tensor {
             ));
         }
         let op = "multinomial";
+        shape.push(num_samples);
+        // An error here, where the kernel could only abort.
+        drop(Tensor::empty(&shape[..], DType::I64)?);
         let copy = self.detach().copy()?.contiguous()?;
         let mut drawn = Vec::new();
         with_generator(|g| {
@@ -407,7 +410,6 @@ impl Tensor {
                 drawn = rng::multinomial(g, slice, categories, num_samples, replacement);
             })
         })?;
-        shape.push(num_samples);
         Tensor::from_vec(drawn, shape)
     }
 

@@ -44,7 +44,8 @@ fn with_last(x: &Tensor, dropped: usize, last: &[usize]) -> Dims {
 /// ```
 pub fn pixel_shuffle(input: &Tensor, upscale_factor: usize) -> Result<Tensor> {
     let r = upscale_factor;
-    let Some([c, h, w]) = image(input).filter(|s| r > 0 && s[0] % (r * r) == 0) else {
+    let divides = |c: usize| r > 0 && r.checked_mul(r).is_some_and(|square| c % square == 0);
+    let Some([c, h, w]) = image(input).filter(|s| divides(s[0])) else {
         return Err(refuse("pixel_shuffle", r, input));
     };
     let split = input.reshape(with_last(input, 3, &[c / (r * r), r, r, h, w]).as_slice())?;

@@ -4,6 +4,7 @@ use super::pool::check_rank;
 use crate::ops::driver::build;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -43,7 +44,7 @@ pub fn max_unpool<const N: usize>(
         return Err(Error::dtype(format!("{OP}: indices must be int64, found {}", indices.dtype())));
     }
     let lead = &input.shape()[..rank - N];
-    let (outer, plane) = (lead.iter().product::<usize>(), output_size.iter().product::<usize>());
+    let (outer, plane) = (lead.iter().product::<usize>(), checked_numel(&output_size)?);
     let mut shape = Dims::from_slice(lead);
     shape.extend_from_slice(&output_size);
     let inner: usize = input.shape()[rank - N..].iter().product();
