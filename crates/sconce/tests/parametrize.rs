@@ -134,10 +134,7 @@ fn ties_are_kept_or_named() -> Result<()> {
     let mut tied = Tied { a: Linear::new(3, 3)?, b: Linear::new(3, 3)? };
     tied.b.weight = tied.a.weight.clone();
     let error = parametrize::weight_norm(&mut tied, "a.weight", Some(0)).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "weight_norm: `a.weight` is tied to `b.weight`, which the selector does not pick"
-    );
+    assert_eq!(error.to_string(), "weight_norm: `a.weight` is tied to `b.weight`, which is not picked");
     parametrize::weight_norm(&mut tied, "*.weight", Some(0))?;
     assert_eq!(tied.parameters().len(), 4);
     tied.to(DType::F64)?;

@@ -202,6 +202,14 @@ impl Node for CopySlices {
         Ok(grads)
     }
 
+    fn replay(&self, _: &[&Tensor]) -> Result<Tensor> {
+        Err(Error::unsupported(format!("{}: an in-place change of a view cannot be replayed", self.name())))
+    }
+
+    fn saved(&self, _: usize) -> Option<Tensor> {
+        None
+    }
+
     fn release(&self) {
         self.inner.release();
     }

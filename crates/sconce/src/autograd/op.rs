@@ -419,6 +419,14 @@ impl<O: Op> Node for OpNode<O> {
         self.op.backward(&saved, grad)
     }
 
+    fn replay(&self, inputs: &[&Tensor]) -> Result<Tensor> {
+        no_grad(|| self.op.cpu(inputs))
+    }
+
+    fn saved(&self, i: usize) -> Option<Tensor> {
+        self.lock().as_ref().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
+    }
+
     fn release(&self) {
         let store = std::mem::replace(&mut *lock(&self.store), Store::Freed);
         drop(store);

@@ -29,6 +29,7 @@
 
 mod item;
 mod optimizer;
+mod schedule;
 mod view;
 
 use std::path::Path;

@@ -7,7 +7,7 @@
 
 use crate::io::{Dict, NodeId, Value};
 use crate::nn::StateDict;
-use crate::optim::{self, GroupState, OptimizerState};
+use crate::optim::{self, GroupState, LbfgsMemory, LbfgsState, OptimizerState};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -65,23 +65,94 @@ impl Restore for OptimizerState {
             restored.state.push((index(&number)?, buffers(&state)?));
         }
         let groups = from.find("param_groups")?.ok_or_else(|| missing("param_groups"))?;
-        for group in groups.list()? {
-            let mut saved = GroupState::default();
-            for (name, value) in group.items()? {
-                let name: String = name.restore()?;
-                if name == "params" {
-                    saved.params = value.list()?.iter().map(index).collect::<Result<_>>()?;
-                } else {
-                    saved.options.push((name, option(&value, true)?));
-                }
+        restored.param_groups = groups.list()?.iter().map(group).collect::<Result<_>>()?;
+        Ok(restored)
+    }
+}
+
+fn group(from: &View<'_>) -> Result<GroupState> {
+    let mut saved = GroupState::default();
+    for (name, value) in from.items()? {
+        let name: String = name.restore()?;
+        if name == "params" {
+            saved.params = value.list()?.iter().map(index).collect::<Result<_>>()?;
+        } else {
+            saved.options.push((name, option(&value, true)?));
+        }
+    }
+    Ok(saved)
+}
+
+/// All of it is the state of the first parameter.
+impl Store for LbfgsState {
+    fn store(&self, to: &mut Builder) -> Result<NodeId> {
+        let mut states = Vec::new();
+        if self.n_iter > 0 || self.func_evals > 0 {
+            let mut items = vec![
+                ("func_evals", to.put("func_evals", self.func_evals)?),
+                ("n_iter", to.put("n_iter", self.n_iter)?),
+            ];
+            if let Some(memory) = &self.memory {
+                let number = |x: f64| Tensor::full((), x, memory.d.dtype());
+                let ro = memory.ro.iter().map(|&ro| number(ro)).collect::<Result<Vec<_>>>()?;
+                items.extend([
+                    ("d", to.put("d", &memory.d)?),
+                    ("t", to.put("t", memory.t)?),
+                    ("old_dirs", to.put("old_dirs", memory.old_dirs.as_slice())?),
+                    ("old_stps", to.put("old_stps", memory.old_stps.as_slice())?),
+                    ("ro", to.put("ro", ro)?),
+                    ("H_diag", to.put("H_diag", number(memory.h_diag)?)?),
+                    ("prev_flat_grad", to.put("prev_flat_grad", &memory.prev_flat_grad)?),
+                    ("prev_loss", to.put("prev_loss", memory.prev_loss)?),
+                ]);
             }
-            restored.param_groups.push(saved);
+            states.push((to.tree().add(integer(0)), to.tree().dict(items)));
+        }
+        let state = to.tree().add(Value::Dict(Dict { items: states, ..Dict::default() }));
+        let group = store_group(&self.param_group, to);
+        let groups = to.tree().list([group]);
+        Ok(to.tree().dict([("state", state), ("param_groups", groups)]))
+    }
+}
+
+impl Restore for LbfgsState {
+    fn restore(from: &View<'_>) -> Result<Self> {
+        let missing = |key: &str| Error::load(format!("no key `{key}`")).context(from.path());
+        let groups = from.find("param_groups")?.ok_or_else(|| missing("param_groups"))?;
+        let [only] = &groups.list()?[..] else {
+            return Err(groups.expected("one group"));
+        };
+        let mut restored = Self { param_group: group(only)?, ..Self::default() };
+        let states = from.find("state")?.ok_or_else(|| missing("state"))?;
+        let Some((_, state)) = states.items()?.into_iter().next() else { return Ok(restored) };
+        restored.func_evals = state.get("func_evals")?;
+        restored.n_iter = state.get("n_iter")?;
+        // PyTorch leaves out what the first iteration has not made yet.
+        if let Some(d) = state.find("d")?.filter(|d| *d.value() != Value::None) {
+            let get = |key: &str| {
+                state.find(key)?.ok_or_else(|| Error::load(format!("no key `{key}`")).context(state.path()))
+            };
+            restored.memory = Some(LbfgsMemory {
+                d: d.tensor()?,
+                t: number(&get("t")?)?,
+                old_dirs: state.get("old_dirs")?,
+                old_stps: state.get("old_stps")?,
+                ro: get("ro")?.list()?.iter().map(number).collect::<Result<_>>()?,
+                h_diag: number(&get("H_diag")?)?,
+                prev_flat_grad: state.get("prev_flat_grad")?,
+                prev_loss: number(&get("prev_loss")?)?,
+            });
         }
         Ok(restored)
     }
 }
 
-fn index(view: &View<'_>) -> Result<usize> {
+/// A number, or a tensor of one element.
+pub(super) fn number(view: &View<'_>) -> Result<f64> {
+    option(view, false)?.number().map_err(|_| view.expected("a number"))
+}
+
+pub(super) fn index(view: &View<'_>) -> Result<usize> {
     match view.value() {
         Value::Int(i) => usize::try_from(*i).map_err(|_| view.expected("a parameter's number")),
         _ => Err(view.expected("a parameter's number")),

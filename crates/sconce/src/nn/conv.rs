@@ -3,7 +3,7 @@
 use super::extent::Extent;
 use super::form::realised;
 use super::layer::Layer;
-use super::leaf::{Param, leaves};
+use super::leaf::{Param, Size, leaves};
 use super::linear::init_like_pytorch;
 use super::place::named;
 use crate::functional::{self, ConvOptions, ConvTransposeOptions, PadMode, pad, pad_same};
@@ -199,13 +199,13 @@ macro_rules! convolution {
             pub weight: Param,
             /// What is added to each channel, `[out_channels]`.
             pub bias: Option<Param>,
-            in_channels: usize,
-            out_channels: usize,
+            in_channels: Size,
+            out_channels: Size,
             kernel_size: [usize; $dims],
             stride: [usize; $dims],
             padding: Padding<$dims>,
             dilation: [usize; $dims],
-            groups: usize,
+            groups: Size,
             padding_mode: PaddingMode,
         }
 
@@ -237,13 +237,13 @@ macro_rules! convolution {
                 Ok($name {
                     weight,
                     bias,
-                    in_channels,
-                    out_channels,
+                    in_channels: Size(in_channels),
+                    out_channels: Size(out_channels),
                     kernel_size,
                     stride,
                     padding,
                     dilation,
-                    groups,
+                    groups: Size(groups),
                     padding_mode,
                 })
             }
@@ -264,7 +264,7 @@ macro_rules! convolution {
             }
 
             fn compute(&self, x: &Tensor) -> Result<Tensor> {
-                let Self { stride, dilation, groups, .. } = *self;
+                let Self { stride, dilation, groups: Size(groups), .. } = *self;
                 let (x, padding) =
                     padded(x, self.padding, self.padding_mode, self.kernel_size, dilation)?;
                 let options = ConvOptions { stride, padding, dilation, groups };
@@ -318,14 +318,14 @@ macro_rules! transposed {
             pub weight: Param,
             /// What is added to each channel, `[out_channels]`.
             pub bias: Option<Param>,
-            in_channels: usize,
-            out_channels: usize,
+            in_channels: Size,
+            out_channels: Size,
             kernel_size: [usize; $dims],
             stride: [usize; $dims],
             padding: [usize; $dims],
             output_padding: [usize; $dims],
             dilation: [usize; $dims],
-            groups: usize,
+            groups: Size,
         }
 
         impl ConvTransposeConfig<$dims> {
@@ -350,14 +350,14 @@ macro_rules! transposed {
                 Ok($name {
                     weight,
                     bias,
-                    in_channels,
-                    out_channels,
+                    in_channels: Size(in_channels),
+                    out_channels: Size(out_channels),
                     kernel_size,
                     stride,
                     padding,
                     output_padding,
                     dilation,
-                    groups,
+                    groups: Size(groups),
                 })
             }
         }
@@ -410,7 +410,7 @@ macro_rules! transposed {
 
             fn compute(&self, x: &Tensor, output_padding: [usize; $dims]) -> Result<Tensor> {
                 let Self { stride, padding, dilation, groups, .. } = *self;
-                let options = ConvTransposeOptions { stride, padding, output_padding, dilation, groups };
+                let options = ConvTransposeOptions { stride, padding, output_padding, dilation, groups: groups.0 };
                 let this = realised(self, [Some(&self.weight), self.bias.as_ref()])?;
                 $function(x, &this.weight, this.bias.as_deref(), options)
             }

@@ -42,7 +42,7 @@ pub(super) fn to(module: &mut dyn Module, dtype: DType) -> Result<()> {
                 buffer.replace(new.clone());
             }
         }
-        LeafMut::Mode(_) | LeafMut::Momentum(_) => {}
+        LeafMut::Mode(_) | LeafMut::Momentum(_) | LeafMut::Size(_) => {}
     });
     Ok(())
 }

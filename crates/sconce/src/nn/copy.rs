@@ -55,7 +55,7 @@ pub fn deepcopy<M: Module + Clone>(module: &M) -> Result<M> {
                 *buffer = if buffer.is_persistent() { Buffer::new(copy) } else { Buffer::transient(copy) };
             }
         }
-        LeafMut::Mode(_) | LeafMut::Momentum(_) => {}
+        LeafMut::Mode(_) | LeafMut::Momentum(_) | LeafMut::Size(_) => {}
     });
     Ok(new)
 }

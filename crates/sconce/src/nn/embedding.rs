@@ -3,7 +3,7 @@
 use super::form::realised;
 use super::init;
 use super::layer::Layer;
-use super::leaf::{Param, settings};
+use super::leaf::{Param, Size, settings};
 use super::place::named;
 use crate::functional::{self, BagMode, EmbeddingBagOptions, EmbeddingOptions};
 use crate::tensor::{DType, Tensor};
@@ -74,7 +74,7 @@ pub struct Embedding {
     /// The table, `[num_embeddings, embedding_dim]`.
     pub weight: Param,
     num_embeddings: usize,
-    embedding_dim: usize,
+    embedding_dim: Size,
     padding_idx: Option<isize>,
     max_norm: Option<f64>,
     norm_type: f64,
@@ -103,7 +103,7 @@ impl Embedding {
         Ok(Self {
             weight,
             num_embeddings,
-            embedding_dim,
+            embedding_dim: Size(embedding_dim),
             padding_idx,
             max_norm,
             norm_type,
@@ -126,7 +126,7 @@ impl Embedding {
         Ok(Self {
             weight: Param::frozen(vectors),
             num_embeddings,
-            embedding_dim,
+            embedding_dim: Size(embedding_dim),
             padding_idx: None,
             max_norm: None,
             norm_type: 2.0,

@@ -181,6 +181,21 @@ pub(super) fn replace(
         }))
         .context(|| op.to_owned())?;
     let names = selection.names().to_vec();
+    replace_named(module, op, &names, make)?;
+    Ok(names)
+}
+
+/// As [`replace`], by the names that parameters are declared under.
+pub(super) fn replace_named(
+    module: &mut dyn Module,
+    op: &str,
+    names: &[String],
+    make: &mut dyn FnMut(&str, &Param) -> Result<Param>,
+) -> Result<()> {
+    let mut declared: Vec<(String, &Param)> = Vec::new();
+    each_declared(module, &mut String::new(), &mut |path, parameter| {
+        declared.push((path.to_owned(), parameter));
+    });
     let picked: HashSet<&str> = names.iter().map(String::as_str).collect();
     let mut made: HashMap<usize, Param> = HashMap::new();
     let mut replaced = Vec::new();
@@ -189,9 +204,7 @@ pub(super) fn replace(
             identity(p) == identity(parameter) && !picked.contains(other.as_str())
         };
         if let Some((other, _)) = declared.iter().find(tied) {
-            return Err(Error::argument(format!(
-                "{op}: `{path}` is tied to `{other}`, which the selector does not pick"
-            )));
+            return Err(Error::argument(format!("{op}: `{path}` is tied to `{other}`, which is not picked")));
         }
         if let Entry::Vacant(place) = made.entry(identity(parameter)) {
             place.insert(no_grad(|| make(path, parameter)).context(|| format!("{op}: `{path}`"))?);
@@ -209,7 +222,7 @@ pub(super) fn replace(
         }
     });
     replaced.iter().filter(|old| !kept.contains(&old.id())).for_each(Tensor::set_replaced);
-    Ok(names)
+    Ok(())
 }
 
 /// What tied parameters have in common.

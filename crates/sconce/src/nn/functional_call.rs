@@ -93,7 +93,7 @@ pub fn functional_call<M: Module + Clone, N: AsRef<str>, T>(
                     if buffer.is_persistent() { Buffer::new(tensor) } else { Buffer::transient(tensor) };
             }
         }
-        LeafMut::Mode(_) | LeafMut::Momentum(_) => {}
+        LeafMut::Mode(_) | LeafMut::Momentum(_) | LeafMut::Size(_) => {}
     });
     forward(&other)
 }

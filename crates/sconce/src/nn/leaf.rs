@@ -274,10 +274,21 @@ macro_rules! leaves {
     };
 }
 
+/// A size of a layer that its parameters' shapes repeat: it follows them when channels are removed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size(pub(super) usize);
+
+impl fmt::Debug for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 leaves! {
     Param, "Param", self => Leaf::Param(self), Some(LeafMut::Param(self));
     Buffer, "Buffer", self => Leaf::Buffer(self), Some(LeafMut::Buffer(self));
     Mode, "Mode", self => Leaf::Mode(*self), Some(LeafMut::Mode(self));
+    Size, "Size", self => Leaf::Setting(self), Some(LeafMut::Size(&mut self.0));
 }
 
 /// Implements `Module` for types that are settings: they are shown by their `Debug`.

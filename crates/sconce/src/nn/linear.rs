@@ -3,7 +3,7 @@
 use super::form::realised;
 use super::init::{self, Fan, Nonlinearity};
 use super::layer::Layer;
-use super::leaf::Param;
+use super::leaf::{Param, Size};
 use super::place::named;
 use crate::functional;
 use crate::tensor::{DType, Tensor};
@@ -30,8 +30,8 @@ pub struct Linear {
     pub weight: Param,
     /// What is added, `[out_features]`.
     pub bias: Option<Param>,
-    in_features: usize,
-    out_features: usize,
+    in_features: Size,
+    out_features: Size,
 }
 
 /// The options of a [`Linear`].
@@ -60,7 +60,7 @@ impl LinearConfig {
         let bias =
             if self.bias { Some(Param::new(&Tensor::empty([out_features], self.dtype)?)?) } else { None };
         init_like_pytorch(&weight, bias.as_ref())?;
-        Ok(Linear { weight, bias, in_features, out_features })
+        Ok(Linear { weight, bias, in_features: Size(in_features), out_features: Size(out_features) })
     }
 }
 

@@ -88,6 +88,8 @@ pub enum LeafMut<'a> {
     Mode(&'a mut Mode),
     /// How much of a batch goes into the running statistics of a batch normalisation; `None` for the mean of all.
     Momentum(&'a mut Option<f64>),
+    /// A size of a layer that its parameters' shapes repeat.
+    Size(&'a mut usize),
 }
 
 /// Lets generic code over `M: Module + ?Sized` make a `&dyn Module`; implemented for every module.

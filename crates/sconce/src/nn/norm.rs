@@ -3,7 +3,7 @@
 use super::form::realised;
 use super::init;
 use super::layer::Layer;
-use super::leaf::{Buffer, Mode, Param, leaves};
+use super::leaf::{Buffer, Mode, Param, Size, leaves};
 use super::module::{Leaf, LeafMut};
 use super::place::named;
 use crate::functional::{self, RunningStats};
@@ -107,7 +107,7 @@ macro_rules! batch_norm {
             pub num_batches_tracked: Option<Buffer>,
             /// Whether the statistics are those of the batch (and go into the running ones) or the running ones.
             pub mode: Mode,
-            num_features: usize,
+            num_features: Size,
             eps: f64,
             momentum: Momentum,
         }
@@ -137,7 +137,7 @@ macro_rules! batch_norm {
                     running_var,
                     num_batches_tracked,
                     mode: Mode::Train,
-                    num_features,
+                    num_features: Size(num_features),
                     eps: config.eps,
                     momentum: Momentum(config.momentum),
                 })
@@ -145,10 +145,10 @@ macro_rules! batch_norm {
 
             fn compute(&self, x: &Tensor) -> Result<Tensor> {
                 let shape = x.shape();
-                if !matches!(shape.len(), $dims) || shape.get(1) != Some(&self.num_features) {
+                if !matches!(shape.len(), $dims) || shape.get(1) != Some(&self.num_features.0) {
                     return Err(Error::shape(format!(
                         concat!($name, ": expected {} with {} channels, found {:?}"),
-                        $expected, self.num_features, shape
+                        $expected, self.num_features.0, shape
                     )));
                 }
                 let tracked = if self.mode.is_train() { self.num_batches_tracked.as_ref() } else { None };

@@ -191,10 +191,19 @@ pub(super) fn each_declared_mut(
     path: &mut String,
     f: &mut dyn FnMut(&str, &mut Param),
 ) {
+    each_leaf_mut(this, path, &mut |path, leaf| {
+        if let LeafMut::Param(parameter) = leaf {
+            f(path, parameter);
+        }
+    });
+}
+
+/// Visits every leaf that a module declares and that can be changed, with its path.
+pub(super) fn each_leaf_mut(this: &mut dyn Module, path: &mut String, f: &mut dyn FnMut(&str, LeafMut<'_>)) {
     if this.leaf().is_none() {
-        this.fields_mut(&mut |name, field| at(path, name, |path| each_declared_mut(field, path, f)));
-    } else if let Some(LeafMut::Param(parameter)) = this.leaf_mut() {
-        f(path, parameter);
+        this.fields_mut(&mut |name, field| at(path, name, |path| each_leaf_mut(field, path, f)));
+    } else if let Some(leaf) = this.leaf_mut() {
+        f(path, leaf);
     }
 }
 

@@ -65,6 +65,17 @@ pub use order::Interpolation;
 pub use stacks::{Sections, broadcast_shapes};
 pub use unique::Unique;
 
+/// Whether an operation makes each element of its output of one element of its only input.
+pub(crate) fn is_elementwise(name: &str) -> bool {
+    let lists = [unary::UNARY, activation::ACTIVATIONS, special::SPECIAL];
+    matches!(name, "copy" | "to") || lists.into_iter().flatten().any(|op| op.name == name)
+}
+
+/// Whether an operation makes each element of its output of one element of each of its two inputs.
+pub(crate) fn is_elementwise_of_two(name: &str) -> bool {
+    [binary::BINARY, special::BINARY_SPECIAL].into_iter().flatten().any(|op| op.name == name)
+}
+
 /// All operations with samples, by file.
 pub static OPS: &[&[registry::OpInfo]] = &[
     unary::UNARY,

@@ -6,6 +6,7 @@ use std::fmt;
 use super::parameters::{Named, Parameters};
 use super::rule::Rule;
 use super::state::{GroupState, OptimizerState, Value, copied};
+use crate::nn::prune::Shrunk;
 use crate::nn::{Module, ModuleExt, StateDict};
 use crate::select::{Candidate, IntoSelector, Kind};
 use crate::tensor::Tensor;
@@ -20,7 +21,23 @@ pub struct Optimizer<R: Rule> {
     /// Whether the first group is what no selector picked.
     has_rest: bool,
     defaults: R,
+    hooks: Vec<Hook<R>>,
+    /// How many hooks there ever were.
+    hooked: usize,
 }
+
+type HookFn<R> = Box<dyn FnMut(&mut Optimizer<R>) -> Result<()> + Send + Sync>;
+
+/// A function that runs with every step.
+struct Hook<R: Rule> {
+    number: usize,
+    after: bool,
+    run: HookFn<R>,
+}
+
+/// What [`Optimizer::remove_step_hook`] is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepHook(usize);
 
 /// Parameters that share options.
 pub struct Group<R: Rule> {
@@ -86,7 +103,8 @@ impl<R: Rule> Optimizer<R> {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn new(parameters: impl Parameters, rule: R) -> Result<Self> {
-        let mut this = Self { groups: Vec::new(), has_rest: true, defaults: rule };
+        let mut this =
+            Self { groups: Vec::new(), has_rest: true, defaults: rule, hooks: Vec::new(), hooked: 0 };
         let given = parameters.named();
         if !given.is_empty() && !given.iter().any(|p| p.tensor.requires_grad()) {
             return Err(Error::argument(format!("{}: all {} parameters are frozen", R::NAME, given.len())));
@@ -210,7 +228,18 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// If an option has been set outside its range, an operation fails, or a module that was converted to another dtype
     /// ([`ModuleExt::to`](crate::nn::ModuleExt::to)) holds another tensor by now; the message names the parameter.
+    ///
+    /// Hooks run before and after it; the first error of one ends the step.
     pub fn step(&mut self) -> Result<()> {
+        if self.hooks.is_empty() {
+            return self.update();
+        }
+        self.run_hooks(false)?;
+        self.update()?;
+        self.run_hooks(true)
+    }
+
+    fn update(&mut self) -> Result<()> {
         no_grad(|| {
             for Group { rule, slots, .. } in &mut self.groups {
                 rule.validate()?;
@@ -223,6 +252,120 @@ impl<R: Rule> Optimizer<R> {
             }
             Ok(())
         })
+    }
+
+    fn run_hooks(&mut self, after: bool) -> Result<()> {
+        // Taken out, so that hooks may change the optimiser; what they register runs from the next step on.
+        let mut hooks = std::mem::take(&mut self.hooks);
+        let result =
+            hooks.iter_mut().filter(|hook| hook.after == after).try_for_each(|hook| (hook.run)(self));
+        hooks.append(&mut self.hooks);
+        self.hooks = hooks;
+        result
+    }
+
+    /// Calls a function before every step, after those that were registered before; PyTorch's
+    /// `register_step_pre_hook`.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt};
+    /// use sconce::optim::{ClipOptions, Optimizer, Sgd, clip_grad_norm_};
+    ///
+    /// let layer = Linear::new(4, 3)?;
+    /// let mut optimizer = Optimizer::new(&layer, Sgd { lr: 1.0, ..Sgd::default() })?;
+    /// let clipped = layer.clone();
+    /// let hook = optimizer.register_step_pre_hook(move |_| {
+    ///     clip_grad_norm_(&clipped, 1.0, ClipOptions::default()).map(drop)
+    /// });
+    /// layer.weight.set_grad(Some(layer.weight.full_like(100.0)?))?;
+    /// optimizer.step()?;
+    /// let norm = layer.weight.grad().unwrap().norm(2.0, ())?.item()?;
+    /// assert!((norm - 1.0).abs() < 1e-5);
+    /// assert!(optimizer.remove_step_hook(hook));
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn register_step_pre_hook(
+        &mut self,
+        hook: impl FnMut(&mut Self) -> Result<()> + Send + Sync + 'static,
+    ) -> StepHook {
+        self.register(false, Box::new(hook))
+    }
+
+    /// Calls a function after every step; PyTorch's `register_step_post_hook`. Constraints such as
+    /// [`max_norm_`](super::max_norm_) have their place here.
+    pub fn register_step_post_hook(
+        &mut self,
+        hook: impl FnMut(&mut Self) -> Result<()> + Send + Sync + 'static,
+    ) -> StepHook {
+        self.register(true, Box::new(hook))
+    }
+
+    fn register(&mut self, after: bool, run: HookFn<R>) -> StepHook {
+        self.hooked += 1;
+        self.hooks.push(Hook { number: self.hooked, after, run });
+        StepHook(self.hooked)
+    }
+
+    /// Takes a hook away; whether it was there.
+    pub fn remove_step_hook(&mut self, hook: StepHook) -> bool {
+        let before = self.hooks.len();
+        self.hooks.retain(|other| other.number != hook.0);
+        self.hooks.len() < before
+    }
+
+    /// Goes on with the smaller parameters of a model whose channels were removed, and with what is left of their state.
+    ///
+    /// # Errors
+    ///
+    /// If a part of the state does not fit the smaller parameter. Nothing is changed then.
+    ///
+    /// ```
+    /// use sconce::compress::Amount;
+    /// use sconce::nn::{Layer, Linear, ReLU, Sequential, prune};
+    /// use sconce::optim::{AdamW, Optimizer};
+    /// use sconce::{DType, Tensor};
+    ///
+    /// let mut net = Sequential::new().add(Linear::new(4, 8)?).add(ReLU).add(Linear::new(8, 2)?);
+    /// let x = Tensor::randn([3, 4], DType::F32)?;
+    /// prune::ln_channels(&mut net, "0.weight", Amount::Count(2), 2.0, |net| net.forward(&x))?;
+    /// let mut optimizer = Optimizer::new(&net, AdamW::default())?;
+    /// net.forward(&x)?.sum(())?.backward()?;
+    /// optimizer.step()?;
+    ///
+    /// let shrunk = prune::shrink(&mut net, |net| net.forward(&x))?;
+    /// assert!(optimizer.step().is_err());
+    /// optimizer.follow(&shrunk)?;
+    /// optimizer.zero_grad();
+    /// net.forward(&x)?.sum(())?.backward()?;
+    /// optimizer.step()?;
+    /// assert_eq!(optimizer.state_dict()?.state[0].1.get("exp_avg")?.shape()[0], 6);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn follow(&mut self, shrunk: &Shrunk) -> Result<()> {
+        let mut states = Vec::new();
+        for Group { rule, slots, .. } in &self.groups {
+            for slot in slots {
+                let old = &slot.parameter.tensor;
+                let restored = match (shrunk.moved(old), &slot.state) {
+                    (Some(new), Some(state)) => {
+                        let state = state.state_dict().into_iter();
+                        let cut = state.map(|(name, buffer)| Ok((name, new.cut(&buffer, old.shape())?)));
+                        let cut = cut.collect::<Result<StateDict>>().context(|| slot.name().to_owned())?;
+                        Some(rule.restore(&new.tensor, &cut).context(|| slot.name().to_owned())?)
+                    }
+                    _ => None,
+                };
+                states.push(restored);
+            }
+        }
+        let slots = self.groups.iter_mut().flat_map(|group| &mut group.slots);
+        for (slot, state) in slots.zip(states) {
+            if let Some(new) = shrunk.moved(&slot.parameter.tensor) {
+                slot.parameter = Named { names: new.names.clone(), tensor: new.tensor.clone() };
+                slot.state = state;
+            }
+        }
+        Ok(())
     }
 
     /// Drops the gradients of all parameters.

@@ -59,6 +59,12 @@ pub(crate) trait Node: Send + Sync {
     /// The gradients of the inputs that are needed, given those of the outputs.
     fn backward(&self, this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads>;
 
+    /// What the operation makes of other inputs, without recording it.
+    fn replay(&self, inputs: &[&Tensor]) -> Result<Tensor>;
+
+    /// An input that was saved for backward.
+    fn saved(&self, i: usize) -> Option<Tensor>;
+
     /// Frees what was saved for backward.
     fn release(&self);
 

@@ -170,6 +170,8 @@ pub struct SchedulerState {
     pub last_epoch: i64,
     /// The rates that groups started from.
     pub base_lrs: Vec<f64>,
+    /// The rates that it set last.
+    pub last_lr: Vec<f64>,
     /// The states of parts.
     pub parts: Vec<SchedulerState>,
 }
@@ -189,12 +191,13 @@ pub struct Scheduler {
     kind: Kind,
     epoch: i64,
     base: Vec<f64>,
+    last: Vec<f64>,
 }
 
 impl Scheduler {
     /// Makes a scheduler of one schedule.
     pub fn new(schedule: impl Schedule + 'static) -> Self {
-        Self { kind: Kind::One(Box::new(schedule)), epoch: -1, base: Vec::new() }
+        Self { kind: Kind::One(Box::new(schedule)), epoch: -1, base: Vec::new(), last: Vec::new() }
     }
 
     /// Makes one of several, each of which takes over at a milestone; PyTorch's `SequentialLR`.
@@ -212,7 +215,7 @@ impl Scheduler {
         if milestones.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::argument(format!("SequentialLR: milestones must rise, found {milestones:?}")));
         }
-        Ok(Self { kind: Kind::Sequential(parts, milestones), epoch: -1, base: Vec::new() })
+        Ok(Self { kind: Kind::Sequential(parts, milestones), epoch: -1, base: Vec::new(), last: Vec::new() })
     }
 
     /// Makes one of several that all work at each step; PyTorch's `ChainedScheduler`.
@@ -224,7 +227,7 @@ impl Scheduler {
         if parts.is_empty() {
             return Err(Error::argument("ChainedScheduler: needs at least one scheduler"));
         }
-        Ok(Self { kind: Kind::Chained(parts), epoch: -1, base: Vec::new() })
+        Ok(Self { kind: Kind::Chained(parts), epoch: -1, base: Vec::new(), last: Vec::new() })
     }
 
     /// Sets the rates that the schedule starts with.
@@ -248,7 +251,7 @@ impl Scheduler {
             }
         }
         self.base = (0..count).map(|g| groups.initial_lr(g).unwrap_or_else(|| groups.lr(g))).collect();
-        match &mut self.kind {
+        let result = match &mut self.kind {
             Kind::One(_) => self.first(groups),
             Kind::Sequential(parts, _) => {
                 parts.iter_mut().try_for_each(|part| part.begin(groups))?;
@@ -264,7 +267,14 @@ impl Scheduler {
                 self.epoch = 0;
                 parts.iter_mut().try_for_each(|part| part.begin(groups))
             }
-        }
+        };
+        self.note(groups);
+        result
+    }
+
+    /// Remembers the rates as they are.
+    fn note(&mut self, groups: &dyn Groups) {
+        self.last = (0..groups.count()).map(|group| groups.lr(group)).collect();
     }
 
     fn undo(&mut self) {
@@ -304,7 +314,7 @@ impl Scheduler {
         }
         self.epoch += 1;
         let epoch = self.epoch;
-        match &mut self.kind {
+        let result = match &mut self.kind {
             Kind::One(_) => self.set(optimizer, false, false),
             Kind::Chained(parts) => parts.iter_mut().try_for_each(|part| part.step(optimizer)),
             Kind::Sequential(parts, milestones) => {
@@ -318,7 +328,9 @@ impl Scheduler {
                     part.step(optimizer)
                 }
             }
-        }
+        };
+        self.note(optimizer);
+        result
     }
 
     fn set(&mut self, groups: &mut dyn Groups, initial: bool, closed: bool) -> Result<()> {
@@ -352,7 +364,12 @@ impl Scheduler {
             Kind::One(_) => Vec::new(),
             Kind::Sequential(parts, _) | Kind::Chained(parts) => parts.iter().map(Self::state).collect(),
         };
-        SchedulerState { last_epoch: self.epoch, base_lrs: self.base.clone(), parts }
+        SchedulerState {
+            last_epoch: self.epoch,
+            base_lrs: self.base.clone(),
+            last_lr: self.last.clone(),
+            parts,
+        }
     }
 
     /// Goes on from what another scheduler of the same kind remembered.
@@ -381,6 +398,7 @@ impl Scheduler {
         }
         self.epoch = state.last_epoch;
         self.base.clone_from(&state.base_lrs);
+        self.last.clone_from(&state.last_lr);
         Ok(())
     }
 }

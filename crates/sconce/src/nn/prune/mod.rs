@@ -4,6 +4,10 @@
 //! 0 whatever an optimiser does, and a state dict has both under PyTorch's names. Pruning again chooses among what is
 //! left, and adds to the mask. [`remove`] makes the product the parameter.
 //!
+//! Masks save neither memory nor time. Where whole channels are masked ([`ln_channels`]: in all layers that belong together,
+//! also across the sums of a residual network) [`shrink()`] removes them, and the model gets smaller with the same output.
+//! [`channels()`] shows what belongs together. PyTorch has nothing like it.
+//!
 //! ```
 //! use sconce::compress::Amount;
 //! use sconce::nn::{Layer, Linear, ModuleExt, ReLU, Sequential, prune};
@@ -21,8 +25,15 @@
 //! # Ok::<(), sconce::Error>(())
 //! ```
 
+mod channels;
+mod numbers;
+mod shrink;
+mod trace;
+
 use std::cmp::Ordering;
 
+pub use self::channels::{Channels, channels, ln_channels};
+pub use self::shrink::{Shrunk, shrink};
 use super::form::{Form, Keys, computed, replace};
 use super::leaf::{Buffer, Param};
 use super::module::{Leaf, Module};
@@ -409,16 +420,23 @@ fn masked(
     selector: impl IntoSelector,
     change: &mut dyn FnMut(&mut State) -> Result<()>,
 ) -> Result<Vec<String>> {
-    replace(module, op, selector, &mut |_, parameter| {
-        let mut state = State::of(parameter)?;
-        change(&mut state)?;
-        let ones: Vec<f64> = state.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect();
-        let mask = Tensor::from_vec(ones, &state.shape[..])?.to(state.dtype)?;
-        let original = match parameter.form() {
-            Some(form) => form.originals()[0].clone(),
-            None => parameter.clone(),
-        };
-        let step = Masked { mask: Buffer::new(&mask) };
-        computed(Form::new(vec![original], Box::new(step), KEYS), parameter)
-    })
+    replace(module, op, selector, &mut |_, parameter| with_mask(parameter, change))
+}
+
+/// A parameter with the mask that a function makes of the one that it has.
+fn with_mask(parameter: &Param, change: &mut dyn FnMut(&mut State) -> Result<()>) -> Result<Param> {
+    let mut state = State::of(parameter)?;
+    change(&mut state)?;
+    let ones: Vec<f64> = state.kept.iter().map(|&kept| f64::from(u8::from(kept))).collect();
+    let mask = Tensor::from_vec(ones, &state.shape[..])?.to(state.dtype)?;
+    let original = match parameter.form() {
+        Some(form) => form.originals()[0].clone(),
+        None => parameter.clone(),
+    };
+    computed(pruned(original, &mask), parameter)
+}
+
+/// How a pruned parameter is computed.
+fn pruned(original: Param, mask: &Tensor) -> Form {
+    Form::new(vec![original], Box::new(Masked { mask: Buffer::new(mask) }), KEYS)
 }

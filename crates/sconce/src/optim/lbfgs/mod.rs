@@ -1,13 +1,16 @@
 //! Limited-memory BFGS: Nocedal and Wright, "Numerical optimization", chapter 7.
 
+mod state;
+
 use std::collections::{HashSet, VecDeque};
 
+pub use self::state::{LbfgsMemory, LbfgsState};
 use super::line_search::{Limits, Point, strong_wolfe};
 use super::parameters::{Named, Parameters};
 use super::rule::{invalid, non_negative};
+use super::state::Value;
 use super::vector::{parameters_to_vector, vector_to_parameters};
-use crate::nn::StateDict;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use crate::{Context, Error, Result, enable_grad, no_grad};
 
 const NAME: &str = "LBFGS";
@@ -56,6 +59,15 @@ impl Default for LbfgsConfig {
     }
 }
 
+impl LbfgsConfig {
+    fn validate(&self) -> Result<()> {
+        non_negative(NAME, "lr", self.lr)?;
+        non_negative(NAME, "tolerance_grad", self.tolerance_grad)?;
+        non_negative(NAME, "tolerance_change", self.tolerance_change)?;
+        if self.history_size == 0 { Err(invalid(NAME, "history_size", 0, "at least 1")) } else { Ok(()) }
+    }
+}
+
 /// Limited-memory BFGS, which evaluates the loss several times in a step; PyTorch's `LBFGS`.
 ///
 /// All parameters are one vector, so there are no groups. It keeps up to `2 · history_size` vectors.
@@ -79,6 +91,10 @@ pub struct Lbfgs {
     pub config: LbfgsConfig,
     parameters: Vec<Named>,
     memory: Option<Memory>,
+    evaluations: i64,
+    iterations: i64,
+    /// Options of a checkpoint that mean nothing here.
+    others: Vec<(String, Value)>,
 }
 
 /// What is kept from iteration to iteration.
@@ -122,17 +138,10 @@ impl Lbfgs {
         if let Some(twice) = parameters.iter().find(|p| !seen.insert(p.tensor.id())) {
             return Err(Error::argument(format!("{NAME}: `{}` is given twice", twice.names[0])));
         }
-        let this = Self { config, parameters, memory: None };
-        this.validate()?;
+        let this =
+            Self { config, parameters, memory: None, evaluations: 0, iterations: 0, others: Vec::new() };
+        this.config.validate()?;
         Ok(this)
-    }
-
-    fn validate(&self) -> Result<()> {
-        let LbfgsConfig { lr, tolerance_grad, tolerance_change, history_size, .. } = self.config;
-        non_negative(NAME, "lr", lr)?;
-        non_negative(NAME, "tolerance_grad", tolerance_grad)?;
-        non_negative(NAME, "tolerance_change", tolerance_change)?;
-        if history_size == 0 { Err(invalid(NAME, "history_size", 0, "at least 1")) } else { Ok(()) }
     }
 
     /// Minimises the loss for up to `max_iter` iterations; returns what it was before.
@@ -144,7 +153,7 @@ impl Lbfgs {
     ///
     /// If an option has been set outside its range, the closure fails, or its result cannot be back-propagated.
     pub fn step(&mut self, mut loss: impl FnMut() -> Result<Tensor>) -> Result<f64> {
-        self.validate()?;
+        self.config.validate()?;
         no_grad(|| self.iterate(&mut loss))
     }
 
@@ -154,10 +163,12 @@ impl Lbfgs {
         let (first, mut gradient) = self.evaluate(closure)?;
         let mut loss = first;
         let mut evaluations = 1;
+        self.evaluations += 1;
         if greatest(&gradient)? <= tolerance_grad {
             return Ok(first);
         }
         for iteration in 1..=max_iter {
+            self.iterations += 1;
             let fresh = self.memory.is_none();
             let direction = self.direction(&gradient)?;
             let mut step = lr;
@@ -196,12 +207,14 @@ impl Lbfgs {
                 (step, loss, gradient) = (found.step, found.loss, found.gradient);
                 self.put(&from.add(&direction.mul(step)?)?)?;
                 evaluations += tried;
+                self.evaluations += tried as i64;
             } else {
                 self.put(&from.add(&direction.mul(step)?)?)?;
                 // Where the loss is of a batch, the next step begins with another one.
                 if iteration != max_iter {
                     (loss, gradient) = self.evaluate(closure)?;
                     evaluations += 1;
+                    self.evaluations += 1;
                 }
             }
             if let Some(memory) = &mut self.memory {
@@ -229,8 +242,11 @@ impl Lbfgs {
             if memory.pairs.len() >= self.config.history_size {
                 memory.pairs.pop_front();
             }
-            memory.scale = curvature / change.dot(&change)?.item()?;
-            memory.pairs.push_back(Pair { gradient: change, parameters: moved, inverse: 1.0 / curvature });
+            // Rounded as PyTorch keeps them, so that a checkpoint loses nothing.
+            let rounded = |x: f64| Tensor::full((), x, change.dtype())?.item();
+            memory.scale = rounded(curvature / change.dot(&change)?.item()?)?;
+            let inverse = rounded(1.0 / curvature)?;
+            memory.pairs.push_back(Pair { gradient: change, parameters: moved, inverse });
         }
         let direction = gradient.neg()?;
         let mut parts = Vec::with_capacity(memory.pairs.len());
@@ -274,87 +290,6 @@ impl Lbfgs {
 
     fn tensors(&self) -> Vec<Tensor> {
         self.parameters.iter().map(|p| p.tensor.clone()).collect()
-    }
-
-    /// A copy of what is kept from step to step, under PyTorch's names: `d`, `t`, `prev_flat_grad`, `prev_loss`, `H_diag`,
-    /// and `old_dirs.0`, `old_stps.0`, …, which PyTorch has as lists. Empty before the first step.
-    ///
-    /// # Errors
-    ///
-    /// If there is not enough memory.
-    ///
-    /// ```
-    /// use sconce::Tensor;
-    /// use sconce::optim::{Lbfgs, LbfgsConfig};
-    ///
-    /// let start = || Tensor::from_vec(vec![5.0f64, -3.0], [2])?.requires_grad_(true);
-    /// let config = LbfgsConfig { max_iter: 2, lr: 0.1, ..LbfgsConfig::default() };
-    /// let (x, y) = (start()?, start()?);
-    /// let mut first = Lbfgs::new(vec![x.clone()], config.clone())?;
-    /// first.step(|| x.sub(1)?.pow(4)?.sum(()))?;
-    /// sconce::no_grad(|| y.copy_(&x))?;
-    ///
-    /// let mut second = Lbfgs::new(vec![y.clone()], config)?;
-    /// second.load_state_dict(&first.state_dict()?)?;
-    /// first.step(|| x.sub(1)?.pow(4)?.sum(()))?;
-    /// second.step(|| y.sub(1)?.pow(4)?.sum(()))?;
-    /// assert_eq!(x.to_vec::<f64>()?, y.to_vec::<f64>()?);
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn state_dict(&self) -> Result<StateDict> {
-        let mut state = StateDict::new();
-        let Some(memory) = &self.memory else { return Ok(state) };
-        state.insert("d", memory.direction.copy()?);
-        state.insert("prev_flat_grad", memory.gradient.copy()?);
-        for (name, number) in [("t", memory.step), ("prev_loss", memory.loss), ("H_diag", memory.scale)] {
-            state.insert(name, Tensor::full((), number, DType::F64)?);
-        }
-        for (i, pair) in memory.pairs.iter().enumerate() {
-            state.insert(format!("old_dirs.{i}"), pair.gradient.copy()?);
-            state.insert(format!("old_stps.{i}"), pair.parameters.copy()?);
-        }
-        Ok(state)
-    }
-
-    /// Goes on from what [`state_dict`](Self::state_dict) returned.
-    ///
-    /// # Errors
-    ///
-    /// If a tensor is missing, or a vector has not as many elements as the parameters. Nothing is changed then.
-    pub fn load_state_dict(&mut self, state: &StateDict) -> Result<()> {
-        self.memory = if state.is_empty() { None } else { Some(self.restored(state).context(|| NAME)?) };
-        Ok(())
-    }
-
-    fn restored(&self, state: &StateDict) -> Result<Memory> {
-        let count: usize = self.parameters.iter().map(|p| p.tensor.numel()).sum();
-        let vector = |name: &str| -> Result<Tensor> {
-            let given = state.get(name)?;
-            if given.shape() != [count] {
-                return Err(Error::load(format!(
-                    "{name}: expected a vector of {count} elements, found shape {:?}",
-                    given.shape()
-                )));
-            }
-            given.detach().copy()
-        };
-        let number = |name: &str| state.get(name)?.item();
-        let mut pairs = VecDeque::new();
-        while state.contains(&format!("old_dirs.{}", pairs.len())) {
-            let i = pairs.len();
-            let (gradient, parameters) =
-                (vector(&format!("old_dirs.{i}"))?, vector(&format!("old_stps.{i}"))?);
-            let inverse = 1.0 / gradient.dot(&parameters)?.item()?;
-            pairs.push_back(Pair { gradient, parameters, inverse });
-        }
-        Ok(Memory {
-            direction: vector("d")?,
-            step: number("t")?,
-            gradient: vector("prev_flat_grad")?,
-            loss: number("prev_loss")?,
-            pairs,
-            scale: number("H_diag")?,
-        })
     }
 
     /// Drops the gradients of all parameters.

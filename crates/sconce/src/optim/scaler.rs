@@ -1,0 +1,147 @@
+//! Losses that are scaled, so that gradients of half precision do not vanish.
+
+use super::optimizer::Optimizer;
+use super::rule::Rule;
+use crate::tensor::Tensor;
+use crate::{Error, Result, no_grad};
+
+/// Scales a loss up, gradients down again, and leaves out steps whose gradients overflowed; PyTorch's `GradScaler`.
+///
+/// Meant for parameters of float16: bfloat16 has float32's range and needs none. Half precision saves memory here, not
+/// time: a CPU computes in float32 and converts.
+///
+/// ```
+/// use sconce::nn::{Layer, Linear};
+/// use sconce::optim::{GradScaler, Optimizer, Sgd};
+/// use sconce::prelude::*;
+/// use sconce::DType;
+///
+/// let mut layer = Linear::new(2, 1)?;
+/// layer.to(DType::F16)?;
+/// let mut optimizer = Optimizer::new(&layer, Sgd::default())?;
+/// let mut scaler = GradScaler::default();
+/// let x = Tensor::full([1, 2], 1e-4, DType::F16)?;
+/// for _ in 0..2 {
+///     optimizer.zero_grad();
+///     let loss = layer.forward(&x)?.mul(1e-4)?.sum(())?;
+///     scaler.scale(&loss)?.backward()?;
+///     scaler.step(&mut optimizer)?;
+///     scaler.update();
+/// }
+/// // Without the scale this gradient would be 0.
+/// assert!(layer.weight.grad().unwrap().abs()?.amax(())?.item()? > 0.0);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradScaler {
+    /// The scale; 65536.
+    pub scale: f64,
+    /// What the scale grows by; 2.
+    pub growth_factor: f64,
+    /// What it is multiplied by when gradients overflowed; 0.5.
+    pub backoff_factor: f64,
+    /// After how many steps without an overflow it grows; 2000.
+    pub growth_interval: u32,
+    /// How many of them there were.
+    pub growth_tracker: u32,
+    /// Optimisers since the last update: by the identity of the first parameter.
+    stages: Vec<(usize, Stage)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stage {
+    overflowed: bool,
+    stepped: bool,
+}
+
+impl Default for GradScaler {
+    fn default() -> Self {
+        Self {
+            scale: 65536.0,
+            growth_factor: 2.0,
+            backoff_factor: 0.5,
+            growth_interval: 2000,
+            growth_tracker: 0,
+            stages: Vec::new(),
+        }
+    }
+}
+
+impl GradScaler {
+    /// A loss times the scale.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a number of floating point.
+    pub fn scale(&self, loss: &Tensor) -> Result<Tensor> {
+        loss.mul(self.scale)
+    }
+
+    /// Divides the gradients of an optimiser by the scale, for what looks at them before the step, such as clipping;
+    /// whether all are finite.
+    ///
+    /// # Errors
+    ///
+    /// If that was done since the last update.
+    pub fn unscale_<R: Rule>(&mut self, optimizer: &Optimizer<R>) -> Result<bool> {
+        let tensors =
+            || optimizer.groups().iter().flat_map(|group| group.parameters()).map(|(_, tensor)| tensor);
+        let identity = tensors().next().map_or(0, Tensor::id);
+        if let Some((_, stage)) = self.stages.iter().find(|(id, _)| *id == identity) {
+            let done = if stage.stepped { "after a step" } else { "a second time" };
+            return Err(Error::argument(format!("GradScaler: unscale_ {done}: call update first")));
+        }
+        let inverse = 1.0 / self.scale;
+        let mut overflowed = false;
+        no_grad(|| {
+            for grad in tensors().filter_map(Tensor::grad) {
+                grad.mul_(inverse)?;
+                overflowed |= grad.isfinite()?.all(())?.item()? == 0.0;
+            }
+            Ok::<_, Error>(())
+        })?;
+        self.stages.push((identity, Stage { overflowed, stepped: false }));
+        Ok(!overflowed)
+    }
+
+    /// Divides the gradients by the scale, unless that was done, and steps if all are finite; whether it did.
+    ///
+    /// # Errors
+    ///
+    /// If there was a step since the last update, or the step fails.
+    pub fn step<R: Rule>(&mut self, optimizer: &mut Optimizer<R>) -> Result<bool> {
+        let first = optimizer.groups().iter().flat_map(|group| group.parameters()).next();
+        let identity = first.map_or(0, |(_, tensor)| tensor.id());
+        if !self.stages.iter().any(|(id, _)| *id == identity) {
+            self.unscale_(optimizer)?;
+        }
+        let Some((_, stage)) = self.stages.iter_mut().find(|(id, _)| *id == identity) else {
+            return Ok(false);
+        };
+        if stage.stepped {
+            return Err(Error::argument("GradScaler: a second step: call update first"));
+        }
+        stage.stepped = true;
+        if stage.overflowed {
+            return Ok(false);
+        }
+        optimizer.step().map(|()| true)
+    }
+
+    /// Changes the scale after the steps of an iteration: down if gradients overflowed, up after many without.
+    pub fn update(&mut self) {
+        if self.stages.iter().any(|(_, stage)| stage.overflowed) {
+            self.scale *= self.backoff_factor;
+            self.growth_tracker = 0;
+        } else if !self.stages.is_empty() {
+            self.growth_tracker += 1;
+            if self.growth_tracker >= self.growth_interval {
+                self.growth_tracker = 0;
+                // As in PyTorch, the scale stays finite in float32.
+                let grown = self.scale * self.growth_factor;
+                self.scale = if grown <= f64::from(f32::MAX) { grown } else { self.scale };
+            }
+        }
+        self.stages.clear();
+    }
+}
