@@ -130,6 +130,15 @@ impl Store {
         }
     }
 
+    /// What need not be computed again.
+    pub(super) fn at_hand(&self) -> Option<&Kept> {
+        match self {
+            Self::Here(kept) => Some(kept),
+            Self::Again(again) => Some(&again.0),
+            Self::Freed => None,
+        }
+    }
+
     /// The tensors, each with the history that it had; `None` if they were freed.
     pub(super) fn fetch(self, edges: &[Edge]) -> Result<Option<Kept>> {
         let (mut kept, ticket) = match self {

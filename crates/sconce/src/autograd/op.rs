@@ -424,7 +424,7 @@ impl<O: Op> Node for OpNode<O> {
     }
 
     fn saved(&self, i: usize) -> Option<Tensor> {
-        self.lock().as_ref().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
+        lock(&self.store).at_hand().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
     }
 
     fn release(&self) {
