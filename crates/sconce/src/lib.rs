@@ -73,7 +73,7 @@ pub use tensor::dtype::{Category, DType, Element};
 pub use tensor::promote::{promote_types, result_type};
 pub use tensor::scalar::{Operand, Scalar};
 pub use tensor::sizes::{DimsArg, Keepdim, Sizes, keepdim, sizes_from, sizes_of};
-pub use tensor::{Dims, Tensor, memory};
+pub use tensor::{Dims, PrintOptions, Tensor, dlpack, memory};
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

@@ -281,7 +281,8 @@ impl Tensor {
     /// If there is not enough memory.
     pub fn randperm(n: usize) -> Result<Tensor> {
         crate::tensor::layout::checked_numel(&[n])?;
-        let order = with_generator(|g| rng::randperm(g, n));
+        let order = with_generator(|g| rng::randperm(g, n))
+            .map_err(|e| Error::argument(format!("randperm: cannot allocate {n} integers")).with_source(e))?;
         Tensor::from_vec(order, [n])
     }
 
@@ -399,6 +400,9 @@ impl Tensor {
             ));
         }
         let op = "multinomial";
+        shape.push(num_samples);
+        // An error here, where the kernel could only abort.
+        drop(Tensor::empty(&shape[..], DType::I64)?);
         let copy = self.detach().copy()?.contiguous()?;
         let mut drawn = Vec::new();
         with_generator(|g| {
@@ -406,7 +410,6 @@ impl Tensor {
                 drawn = rng::multinomial(g, slice, categories, num_samples, replacement);
             })
         })?;
-        shape.push(num_samples);
         Tensor::from_vec(drawn, shape)
     }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use sconce::autograd::{self, Backward, GradCheck, Grads, Op, Saved, Saves, gradcheck, gradgradcheck};
-use sconce::{DType, ErrorKind, Result, Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled};
+use sconce::{
+    DType, ErrorKind, Index, Result, Tensor, enable_grad, is_grad_enabled, no_grad, set_grad_enabled,
+};
 
 const KEEP: Backward = Backward { retain_graph: true, create_graph: false };
 const TWICE: Backward = Backward { retain_graph: false, create_graph: true };
@@ -204,7 +206,76 @@ const PROGRAMS: &[Program] = &[
         &[2.0, 1.0, 5.0, 6.0, -0.25, -1.875],
         Some(&[4.0, -2.0, 7.5, 16.0, -5.0, 15.0]),
         Some(&[6.5, -0.75, 1.5]),
-    ),];
+    ),
+    (
+        "diagonal",
+        |x, w| { let b = x.mul(1.0)?; b.diagonal(0, 0, 1)?.mul_(&w.narrow(0, 0, 2)?)?; b.mul(&b) },
+        &[1.0, 1.0, 4.0, 2.25, 0.5625, 0.5625],
+        Some(&[4.0, -4.0, 12.0, 12.0, 22.5, -9.0]),
+        Some(&[1.0, -1.875, 0.0]),
+    ),
+    (
+        "diagonal of a transpose, off the main one",
+        |x, w| { let b = x.mul(1.0)?; b.t()?.diagonal(-1, 0, 1)?.copy_(&w.narrow(0, 1, 2)?)?; b.mul(&b)?.mul(w) },
+        &[0.5, -27.0, 2.0, 4.5, -0.1875, 0.125],
+        Some(&[2.0, 0.0, 6.0, 24.0, -7.5, 0.0]),
+        Some(&[9.25, 54.3125, 16.5]),
+    ),
+    // PyTorch refuses to edit what `chunk` and `unbind` give; its numbers are those of the same slices.
+    (
+        "chunks",
+        |x, w| { let b = x.mul(1.0)?; let parts = b.chunk(2, 1)?; parts[1].mul_(3.0)?; parts[0].mul_(&parts[1].mul(1.0)?)?; b.mul(w) },
+        &[6.0, 18.0, 3.0, -6.75, 1.6875, -1.125],
+        Some(&[12.0, -36.0, 25.5, -18.0, 33.75, 33.75]),
+        Some(&[-10.5, -14.8125, 4.5]),
+    ),
+    (
+        "unbind",
+        |x, w| { let b = x.mul(1.0)?; let rows = b.unbind(0)?; rows[0].mul_(w)?; rows[1].add_(&rows[0])?; b.mul(&b) },
+        &[1.0, 9.0, 1.0, 6.25, 10.5625, 0.0625],
+        Some(&[44.0, -133.5, 4.5, 20.0, 32.5, 3.0]),
+        Some(&[11.0, -44.5, 18.0]),
+    ),
+    (
+        "movedim, squeeze, select",
+        |x, w| { let b = x.mul(1.0)?.unsqueeze(0)?; b.movedim(2, 0)?.squeeze(1)?.select(0, 0)?.exp_()?; b.squeeze(0)?.mul(w) },
+        &[3.2974425414, 3.0, 1.0, 8.96337814068, -0.75, -0.375],
+        Some(&[3.2974425414, -6.0, 1.5, 35.8535125627, -15.0, 3.0]),
+        Some(&[19.5754775521, -0.75, 1.5]),
+    ),
+    (
+        "flatten with a step, then unflatten",
+        |x, w| {
+            let b = x.mul(1.0)?;
+            b.flatten(0, -1)?.get(Index::Slice(Some(1), Some(5), 2))?.mul_(&w.narrow(0, 0, 2)?)?;
+            b.unflatten(1, [1, 3])?.tanh_()?;
+            b.mul(x)
+        },
+        &[0.23105857863, 0.964027580076, 1.92805516015, -1.49962981627, 0.0612296656009, 0.47636171429],
+        Some(&[0.855341023743, -2.21065845956, 3.31598768935, -4.00789615658, 2.39961187303, -6.49552985159]),
+        Some(&[0.141301649706, 0.00444165659154, 0.0]),
+    ),
+    (
+        "assignment through a mask",
+        |x, w| { let b = x.mul(1.0)?; b.set(&b.detach().gt(0.3)?, &w.select(0, 0)?)?; b.mul(w) },
+        &[4.0, 3.0, 1.0, 4.0, -0.75, -0.375],
+        Some(&[0.0, -6.0, 0.0, 0.0, -15.0, 3.0]),
+        Some(&[21.5, -0.75, 1.5]),
+    ),
+    (
+        "assignment through ranges and positions",
+        |x, w| {
+            let b = x.mul(1.0)?;
+            b.set((1, 1..), &w.narrow(0, 0, 2)?)?;
+            let ends = Tensor::from_vec(vec![0i64, 2], [2])?;
+            b.set((.., &ends), &b.get((.., &ends))?.mul(2.0)?)?;
+            b.mul(w)
+        },
+        &[2.0, 3.0, 2.0, 6.0, -6.0, -3.0],
+        Some(&[4.0, -6.0, 3.0, 16.0, 0.0, 0.0]),
+        Some(&[-2.0, 14.0, -24.0]),
+    ),
+];
 
 fn program_inputs() -> (Tensor, Tensor) {
     let x = Tensor::from_vec(vec![0.5, -1.0, 2.0, 1.5, 0.25, -0.75], [2, 3]).unwrap();
@@ -473,6 +544,73 @@ fn results_keep_their_gradient_on_request() {
     let plain = a.mul(2.0).unwrap();
     ones(&plain).unwrap();
     assert!(plain.grad().is_none());
+}
+
+#[test]
+fn hooks_after_accumulation_see_the_sum_and_may_step() {
+    let (x, seen) = (leaf(&[1.0, 2.0]), Arc::new(Mutex::new(Vec::new())));
+    let log = seen.clone();
+    let handle = x
+        .register_post_accumulate_grad_hook(move |x| {
+            assert!(!is_grad_enabled());
+            log.lock().unwrap().push(values(&x.grad().expect("just added")));
+            Ok(())
+        })
+        .unwrap();
+    // After hooks on the gradient, once per pass however often the leaf is used.
+    x.register_hook(|g| g.mul(10.0).map(Some)).unwrap();
+    ones(&x.add(&x).unwrap()).unwrap();
+    ones(&x.mul(1.0).unwrap()).unwrap();
+    assert_eq!(*seen.lock().unwrap(), [[20.0, 20.0], [30.0, 30.0]]);
+    // Not where nothing is accumulated.
+    autograd::grad(&[(&x.sum(()).unwrap(), None)], &[&x], KEEP).unwrap();
+    handle.remove();
+    ones(&x.mul(1.0).unwrap()).unwrap();
+    assert_eq!(seen.lock().unwrap().len(), 2);
+
+    let (a, b) = (leaf(&[1.0]), leaf(&[2.0]));
+    for p in [&a, &b] {
+        p.register_post_accumulate_grad_hook(|p| {
+            p.sub_(&p.grad().expect("just added"))?;
+            p.zero_grad();
+            Ok(())
+        })
+        .unwrap();
+    }
+    a.mul(3.0).unwrap().mul(&b).unwrap().backward().unwrap();
+    assert_eq!((values(&a), grad(&a)), (vec![-5.0], None));
+
+    let h = a.mul(2.0).unwrap();
+    let refused = message(h.register_post_accumulate_grad_hook(|_| Ok(())));
+    assert_eq!(refused, "register_post_accumulate_grad_hook: the tensor [1] is no leaf: mul made it");
+    assert!(tensor(&[1.0]).register_post_accumulate_grad_hook(|_| Ok(())).is_err());
+    let failing = leaf(&[1.0]);
+    failing.register_post_accumulate_grad_hook(|_| Err(sconce::Error::argument("enough"))).unwrap();
+    assert!(message(failing.mul(1.0).unwrap().backward()).ends_with("in a hook after accumulation: enough"));
+}
+
+#[test]
+fn detach_in_place_makes_a_leaf() {
+    let x = leaf(&[2.0, 3.0]);
+    let alive = Arc::new(AtomicUsize::new(0));
+    let y = autograd::apply(Scale::new(2.0, &alive, Saves::BOTH), &[&x]).unwrap();
+    y.retain_grad().unwrap();
+    let z = y.mul(&y).unwrap();
+    y.detach_().unwrap();
+    assert!(y.is_leaf() && !y.requires_grad() && y.grad_fn().is_none());
+    // What was computed from it keeps the old history.
+    ones(&z).unwrap();
+    assert_eq!((grad(&x).unwrap(), grad(&y)), (vec![16.0, 24.0], None));
+    drop(z);
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "the history is freed");
+    y.requires_grad_(true).unwrap();
+    y.mul(3.0).unwrap().sum(()).unwrap().backward().unwrap();
+    assert_eq!((grad(&y).unwrap(), grad(&x).unwrap()), (vec![3.0, 3.0], vec![16.0, 24.0]));
+    y.detach_().unwrap();
+    assert!(!y.requires_grad() && y.grad().is_some());
+    let view = x.mul(1.0).unwrap();
+    let found = message(view.view([2, 1]).unwrap().detach_());
+    assert!(found.starts_with("detach_: [2, 1] is a view of [2]"), "{found}");
 }
 
 #[test]
@@ -913,4 +1051,61 @@ fn a_no_grad_view_is_refused_once_its_base_has_changed() {
     base.add_(&leaf(&[1.0, 2.0, 3.0])).unwrap();
     assert!(early.mul(2.0).unwrap().requires_grad());
     assert!(v.mul(2.0).is_err() && v.add_(1.0).is_err());
+}
+
+/// What the backward of each gives, on inputs chosen so: the operation that is blamed, and the end of the message.
+#[rustfmt::skip]
+const ANOMALIES: &[(&str, fn(&Tensor) -> Result<Tensor>, &str, &str)] = &[
+    ("its own", |x| x.sqrt()?.mul(0.0)?.sum(()), "sqrt", "NaN in 1 of 3 elements of the gradient of input 0 [3]"),
+    ("first of two", |x| x.log()?.mul(x)?.sqrt()?.mul(0.0)?.sum(()), "sqrt", "NaN in 2 of 3 elements of the gradient of input 0 [3]"),
+    ("second input", |x| x.ones_like()?.div(&x.mul(1.0)?)?.mul(0.0)?.sum(()), "div", "NaN in 1 of 3 elements of the gradient of input 1 [3]"),
+    ("in place", |x| { let y = x.mul(1.0)?; y.sqrt_()?; y.mul(0.0)?.sum(()) }, "sqrt", "NaN in 1 of 3 elements of the gradient of input 0 [3]"),
+    ("a view in place", |x| { let y = x.mul(1.0)?; y.narrow(0, 0, 2)?.sqrt_()?; y.mul(0.0)?.sum(()) }, "sqrt", "NaN in 1 of 3 elements of the gradient of input 0 [3]"),
+];
+
+#[test]
+fn anomaly_mode_names_the_operation_and_where_it_was_called() {
+    for (name, f, op, end) in ANOMALIES {
+        let x = leaf(&[0.0, 1.0, 4.0]);
+        let (f, found) = (*f, x.clone());
+        let found = message(autograd::detect_anomaly(|| f(&found)?.backward()));
+        assert!(found.starts_with(&format!("backward of {op}, called at ")), "{name}: {found}");
+        assert!(found.contains("autograd.rs:") && found.contains("ANOMALIES"), "{name}: {found}");
+        assert!(found.ends_with(end), "{name}: {found}");
+        // Off, nobody looks.
+        f(&x).unwrap().backward().unwrap();
+        assert!(grad(&x).unwrap()[0].is_nan(), "{name}");
+    }
+    let x = leaf(&[0.0]);
+    let y = x.sqrt().unwrap().mul(0.0).unwrap();
+    let found = message(autograd::detect_anomaly(|| y.backward()));
+    assert!(
+        found.starts_with("backward of sqrt, recorded outside of detect_anomaly: NaN in 1 of 1"),
+        "{found}"
+    );
+    assert!(!autograd::is_anomaly_enabled());
+    // Other errors tell the place as well, and infinities are none.
+    let found = message(autograd::detect_anomaly(|| {
+        let y = x.exp()?;
+        y.add_(1.0)?;
+        y.backward()
+    }));
+    assert!(found.starts_with("backward of exp, called at ") && found.contains("autograd.rs:"), "{found}");
+    autograd::detect_anomaly(|| x.sqrt()?.sum(())?.backward()).unwrap();
+    assert!(grad(&x).unwrap()[0].is_infinite());
+}
+
+#[test]
+fn anomaly_mode_tells_whose_backward_recorded_an_operation() {
+    let x = leaf(&[0.0]);
+    let found = message(autograd::detect_anomaly(|| {
+        // The slope of x^1.5 is 1.5·√x, whose slope is infinite at 0.
+        let slope = autograd::grad(&[(&x.pow(1.5)?, None)], &[&x], TWICE)?[0].clone().expect("a gradient");
+        slope.mul(0.0)?.backward()
+    }));
+    let (start, place) = ("backward of pow, recorded by the backward of pow, called at ", "autograd.rs:");
+    assert!(
+        found.contains("recorded by the backward of pow, called at ") && found.contains(place),
+        "{start} {found}"
+    );
 }

@@ -1,6 +1,6 @@
-//! Text of tensors, recorded from PyTorch 2.13 with its default print options.
+//! Text of tensors, recorded from PyTorch 2.13.
 
-use sconce::{DType, Result, Tensor};
+use sconce::{DType, PrintOptions, Result, Tensor};
 
 fn numbers(values: &[f64], shape: &[i64], dtype: DType) -> Result<Tensor> {
     Tensor::from_slice(values, shape)?.to(dtype)
@@ -259,8 +259,82 @@ fn prints_as_pytorch_does() {
     }
 }
 
+const DEFAULT: PrintOptions =
+    PrintOptions { precision: 4, threshold: 1000, edgeitems: 3, linewidth: 80, sci_mode: None };
+
+/// With options as of `torch.set_printoptions`.
+#[rustfmt::skip]
+const WITH_OPTIONS: &[(&str, fn() -> Result<Tensor>, PrintOptions, &str)] = &[
+    ("precision", || Tensor::arange(0, 4, 1, DType::F32)?.div(3), PrintOptions { precision: 2, ..DEFAULT }, "tensor([0.00, 0.33, 0.67, 1.00])"),
+    ("no digits", || numbers(&[0.5, 1.5, 2.25], &[3], DType::F64), PrintOptions { precision: 0, ..DEFAULT }, "tensor([0, 2, 2], dtype=torch.float64)"),
+    ("many digits", || numbers(&[0.1, 1.0], &[2], DType::F32), PrintOptions { precision: 12, ..DEFAULT }, "tensor([0.100000001490, 1.000000000000])"),
+    ("threshold", || Tensor::arange(0, 20, 1, DType::I64)?.view([4, 5]), PrintOptions { threshold: 19, edgeitems: 1, ..DEFAULT }, concat!(
+        "tensor([[ 0,  ...,  4],\n",
+        "        ...,\n",
+        "        [15,  ..., 19]])"
+    )),
+    ("two at each end", || Tensor::arange(0, 100, 1, DType::F32)?.view([10, 10]), PrintOptions { threshold: 50, edgeitems: 2, ..DEFAULT }, concat!(
+        "tensor([[ 0.,  1.,  ...,  8.,  9.],\n",
+        "        [10., 11.,  ..., 18., 19.],\n",
+        "        ...,\n",
+        "        [80., 81.,  ..., 88., 89.],\n",
+        "        [90., 91.,  ..., 98., 99.]])"
+    )),
+    ("no entries", || Tensor::arange(0, 100, 1, DType::F32)?.view([10, 10]), PrintOptions { threshold: 50, edgeitems: 0, ..DEFAULT }, "tensor([...], size=(10, 10))"),
+    ("no entries of a vector", || Tensor::arange(0, 100, 1, DType::F32), PrintOptions { threshold: 50, edgeitems: 0, ..DEFAULT }, "tensor([...], size=(100,))"),
+    ("never cut", || Tensor::arange(0, 1001, 1, DType::I64)?.view([1001])?.narrow(0, 0, 30), PrintOptions { threshold: usize::MAX, ..DEFAULT }, concat!(
+        "tensor([ 0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17,\n",
+        "        18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29])"
+    )),
+    ("narrow", || Tensor::arange(0, 12, 1, DType::F32)?.div(4), PrintOptions { linewidth: 40, ..DEFAULT }, concat!(
+        "tensor([0.0000, 0.2500, 0.5000, 0.7500,\n",
+        "        1.0000, 1.2500, 1.5000, 1.7500,\n",
+        "        2.0000, 2.2500, 2.5000, 2.7500])"
+    )),
+    ("narrower than a number", || Tensor::arange(0, 3, 1, DType::F32)?.div(4), PrintOptions { linewidth: 5, ..DEFAULT }, concat!(
+        "tensor([0.0000,\n",
+        "        0.2500,\n",
+        "        0.5000])"
+    )),
+    ("wide", || Tensor::arange(0, 24, 1, DType::F64)?.div(4), PrintOptions { linewidth: 200, ..DEFAULT }, concat!(
+        "tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000, 1.2500, 1.5000, 1.7500, 2.0000, 2.2500, 2.5000, 2.7500, 3.0000, 3.2500, 3.5000, 3.7500, 4.0000, 4.2500, 4.5000, 4.7500, 5.0000, 5.2500, 5.5000, 5.7500],\n",
+        "       dtype=torch.float64)"
+    )),
+    ("always exponents", || numbers(&[1.0, 2.5, -3.0], &[3], DType::F32), PrintOptions { sci_mode: Some(true), ..DEFAULT }, "tensor([ 1.0000e+00,  2.5000e+00, -3.0000e+00])"),
+    ("whole with exponents", || numbers(&[1.0, 20.0, -3.0], &[3], DType::F32), PrintOptions { sci_mode: Some(true), precision: 1, ..DEFAULT }, "tensor([ 1.0e+00,  2.0e+01, -3.0e+00])"),
+    ("never exponents", || numbers(&[1e-6, 1.0, 1e9], &[3], DType::F64), PrintOptions { sci_mode: Some(false), ..DEFAULT }, concat!(
+        "tensor([         0.0000,          1.0000, 1000000000.0000],\n",
+        "       dtype=torch.float64)"
+    )),
+    ("exponents beside no numbers", || numbers(&[1.0, f64::NAN, f64::INFINITY], &[3], DType::F32), PrintOptions { sci_mode: Some(true), ..DEFAULT }, "tensor([1.0000e+00,        nan,        inf])"),
+    ("integers have none", || integers(&[1, -20], &[2], DType::I64), PrintOptions { sci_mode: Some(true), precision: 1, ..DEFAULT }, "tensor([  1, -20])"),
+    ("complex", || Tensor::from_bytes(&[1.5f32, -2.0, 0.0, 3.25].map(f32::to_le_bytes).concat(), DType::C64, [2]), PrintOptions { precision: 1, ..DEFAULT }, "tensor([1.5-2.0j, 0.0+3.2j])"),
+];
+
+#[test]
+fn options_are_pytorchs() {
+    assert_eq!(PrintOptions::default(), DEFAULT);
+    for (name, tensor, how, expected) in WITH_OPTIONS {
+        let tensor = tensor().unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(tensor.display(*how).to_string(), *expected, "{name}");
+    }
+    let x = numbers(&[1.0, 2.5], &[2], DType::F32).unwrap();
+    assert_eq!(format!("{x:.1} {x:.2?}"), "tensor([1.0, 2.5]) tensor([1.00, 2.50])");
+    // No option can do harm.
+    let most = usize::MAX;
+    for how in [
+        PrintOptions { precision: most, ..DEFAULT },
+        PrintOptions { threshold: 0, edgeitems: most, linewidth: 0, ..DEFAULT },
+        PrintOptions { threshold: most, linewidth: most, ..DEFAULT },
+    ] {
+        assert!(x.display(how).to_string().starts_with("tensor([1."), "{how:?}");
+    }
+}
+
 #[test]
 fn what_has_no_text_says_so() {
+    let nothing = Tensor::zeros([0, 1i64 << 40], DType::F32).unwrap();
+    assert_eq!(nothing.to_string(), "tensor([], size=(0, 1099511627776))");
     let eight_bits = Tensor::from_bytes(&[0, 1], DType::F8E4M3, [2]).unwrap();
     assert_eq!(eight_bits.to_string(), "tensor(..., size=(2,), dtype=torch.float8_e4m3fn)");
     let vast = Tensor::scalar(1.0f32).expand([2i64; 50]).unwrap();

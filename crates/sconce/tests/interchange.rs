@@ -1,222 +1,300 @@
-//! Runs that go on where others stopped, PyTorch's too: `tests/oracle/continue.py` begins them, this test goes on, and the
-//! script ends them.
-//!
-//! With `SCONCE_CONTINUE` set to the script's folder its checkpoints are read and written; otherwise each run begins here,
-//! and is compared with one that was not interrupted.
+//! Tensors in other hands: vectors, DLPack, and with the features of those names `serde` and `ndarray`.
 
-use std::path::{Path, PathBuf};
+#![allow(unsafe_code, reason = "memory of other libraries comes as pointers")]
 
-use sconce::checkpoint::Checkpoint;
-use sconce::functional::{self, CrossEntropyOptions};
-use sconce::nn::{Linear, Sequential, StateDict, Strictness, Tanh};
-use sconce::optim::schedule::{
-    ConstantLR, CosineAnnealingLR, ExponentialLR, LinearLR, OneCycleLR, PlateauMode, SchedulerState, StepLR,
-};
-use sconce::optim::*;
-use sconce::prelude::*;
-use sconce::{Result, manual_seed};
+use std::ffi::c_void;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-const STEPS: usize = 4;
+use sconce::dlpack::{DataType, Device, DlTensor, ManagedTensor, READ_ONLY, Version};
+use sconce::{DType, ErrorKind, Result, Tensor};
 
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Step,
-    Cosine,
-    Sequential,
-    Chained,
-    OneCycle,
-    Plateau,
-    None,
-}
-
-/// As in the script.
-fn scheduler(kind: Kind) -> Result<Option<Scheduler>> {
-    Ok(Some(match kind {
-        Kind::Step => Scheduler::new(StepLR { step_size: 2, gamma: 0.5 }),
-        Kind::Cosine => Scheduler::new(CosineAnnealingLR { t_max: 10, eta_min: 0.0 }),
-        Kind::Sequential => Scheduler::sequential(
-            vec![
-                Scheduler::new(LinearLR { start_factor: 0.5, total_iters: 2, ..LinearLR::default() }),
-                Scheduler::new(ExponentialLR { gamma: 0.9 }),
-            ],
-            vec![6],
-        )?,
-        Kind::Chained => Scheduler::chained(vec![
-            Scheduler::new(ConstantLR { factor: 0.5, total_iters: 5 }),
-            Scheduler::new(ExponentialLR { gamma: 0.9 }),
-        ])?,
-        Kind::OneCycle => Scheduler::new(OneCycleLR::new(0.1, 14)),
-        Kind::Plateau | Kind::None => return Ok(None),
-    }))
-}
-
-fn model() -> Result<Sequential> {
-    Ok(Sequential::new().add(Linear::new(64, 16)?).add(Tanh).add(Linear::new(16, 10)?))
-}
-
-struct Run {
-    model: Sequential,
-    x: Tensor,
-    y: Tensor,
-    losses: Vec<f64>,
-}
-
-impl Run {
-    fn loss(&self) -> Result<Tensor> {
-        functional::cross_entropy(&self.model.forward(&self.x)?, &self.y, CrossEntropyOptions::default())
-    }
-
-    /// A new run, of numbers that are made here.
-    fn begin() -> Result<Self> {
-        manual_seed(0);
-        let model = model()?;
-        let x = Tensor::rand([32, 64], DType::F32)?;
-        let y = Tensor::from_vec((0..32).map(|i| i % 10).collect::<Vec<i64>>(), [32])?;
-        Ok(Self { model, x, y, losses: Vec::new() })
-    }
-
-    fn read(saved: &Checkpoint) -> Result<Self> {
-        let model = model()?;
-        model.load_state_dict(&saved.get::<StateDict>("model")?, Strictness::Strict)?;
-        Ok(Self { model, x: saved.get("x")?, y: saved.get("y")?, losses: saved.get("losses")? })
-    }
-
-    fn write(&self) -> Result<Checkpoint> {
-        let mut saved = Checkpoint::new();
-        saved.insert("model", self.model.state_dict())?;
-        saved.insert("x", &self.x)?;
-        saved.insert("y", &self.y)?;
-        saved.insert("losses", &self.losses)?;
-        Ok(saved)
-    }
-}
-
-/// Goes on with a run, or begins one, for some steps; returns what it saved and the losses.
-fn go_on<R: Rule>(
-    saved: Option<&Checkpoint>,
-    selector: &str,
-    rule: R,
-    kind: Kind,
-    steps: usize,
-) -> Result<(Checkpoint, Vec<f64>)> {
-    let mut run = saved.map_or_else(Run::begin, Run::read)?;
-    let mut optimizer = Optimizer::new(run.model.selected_parameters(selector)?, rule)?;
-    let mut scheduler = scheduler(kind)?.map(|s| s.start(&mut optimizer)).transpose()?;
-    let mut plateau = ReduceLROnPlateau {
-        factor: 0.5,
-        patience: 1,
-        threshold: schedule::Threshold::Absolute(0.2),
-        ..Default::default()
-    };
-    if let Some(saved) = saved {
-        optimizer.load_state_dict(&saved.get::<OptimizerState>("optimizer")?)?;
-        match &mut scheduler {
-            Some(scheduler) => scheduler.load_state(&saved.get::<SchedulerState>("scheduler")?)?,
-            None if kind == Kind::Plateau => plateau = saved.get("scheduler")?,
-            None => {}
-        }
-        assert!(plateau.mode == PlateauMode::Min);
-    }
-    for _ in 0..steps {
-        optimizer.zero_grad();
-        let loss = run.loss()?;
-        loss.backward()?;
-        optimizer.step()?;
-        run.losses.push(loss.item()?);
-        match &mut scheduler {
-            Some(scheduler) => scheduler.step(&mut optimizer)?,
-            None if kind == Kind::Plateau => plateau.step(loss.item()?, &mut optimizer)?,
-            None => {}
-        }
-    }
-    let mut saved = run.write()?;
-    saved.insert("optimizer", optimizer.state_dict()?)?;
-    match &scheduler {
-        Some(scheduler) => saved.insert("scheduler", scheduler.state())?,
-        None if kind == Kind::Plateau => saved.insert("scheduler", plateau)?,
-        None => {}
-    }
-    Ok((saved, run.losses))
-}
-
-fn lbfgs(
-    saved: Option<&Checkpoint>,
-    line_search: LineSearch,
-    steps: usize,
-) -> Result<(Checkpoint, Vec<f64>)> {
-    let mut run = saved.map_or_else(Run::begin, Run::read)?;
-    let config = LbfgsConfig { lr: 0.2, max_iter: 2, history_size: 6, line_search, ..LbfgsConfig::default() };
-    let mut optimizer = Lbfgs::new(&run.model, config)?;
-    if let Some(saved) = saved {
-        optimizer.load_state_dict(&saved.get::<LbfgsState>("optimizer")?)?;
-    }
-    for _ in 0..steps {
-        let loss = optimizer.step(|| run.loss())?;
-        run.losses.push(loss);
-    }
-    let mut saved = run.write()?;
-    saved.insert("optimizer", optimizer.state_dict()?)?;
-    Ok((saved, run.losses))
-}
-
-type Go = Box<dyn Fn(Option<&Checkpoint>, usize) -> Result<(Checkpoint, Vec<f64>)>>;
-
-fn runs() -> Vec<(&'static str, Go)> {
-    fn with<R: Rule + 'static>(
-        name: &'static str,
-        selector: &'static str,
-        rule: R,
-        kind: Kind,
-    ) -> (&'static str, Go) {
-        (name, Box::new(move |saved, steps| go_on(saved, selector, rule.clone(), kind, steps)))
-    }
-    // What is not PyTorch's default comes from the checkpoint, or stays here for both parts of a run.
-    vec![
-        with("Adadelta", "**", Adadelta::default(), Kind::Step),
-        with("Adafactor", "**", Adafactor::default(), Kind::None),
-        with("Adagrad", "**", Adagrad::default(), Kind::Step),
-        with("Adam", "**", Adam::default(), Kind::Cosine),
-        with("AdamW", "**", AdamW::default(), Kind::Sequential),
-        with("Adamax", "**", Adamax::default(), Kind::Step),
-        with("ASGD", "**", Asgd::default(), Kind::None),
-        with("Muon", "**.weight", Muon::default(), Kind::None),
-        with("NAdam", "**", NAdam::default(), Kind::Chained),
-        with("RAdam", "**", RAdam::default(), Kind::None),
-        with("RMSprop", "**", RmsProp::default(), Kind::Plateau),
-        with("Rprop", "**", Rprop::default(), Kind::None),
-        with("SGD", "**", Sgd { lr: 0.1, momentum: 0.9, ..Sgd::default() }, Kind::OneCycle),
-        with("SparseAdam", "**", SparseAdam::default(), Kind::None),
-        ("LBFGS", Box::new(|saved, steps| lbfgs(saved, LineSearch::Fixed, steps))),
-        ("LBFGS_strong_wolfe", Box::new(|saved, steps| lbfgs(saved, LineSearch::StrongWolfe, steps))),
-    ]
+#[track_caller]
+fn message<T>(result: Result<T>) -> String {
+    result.err().expect("an error").to_string()
 }
 
 #[test]
-fn runs_go_on_from_checkpoints() -> Result<()> {
-    let folder = std::env::var_os("SCONCE_CONTINUE").map(PathBuf::from);
-    let own = std::env::temp_dir().join(format!("sconce-continue-{}.pt", std::process::id()));
-    for (name, go) in runs() {
-        let run = |from: &Path, to: &Path| -> Result<Vec<f64>> {
-            let (saved, losses) = go(Some(&Checkpoint::load(from)?), STEPS)?;
-            saved.save(to)?;
-            Ok(losses)
-        };
-        match &folder {
-            Some(folder) => {
-                run(&folder.join(format!("{name}.begun.pt")), &folder.join(format!("{name}.continued.pt")))
-                    .map_err(|error| error.context(name))?;
-            }
-            None => {
-                let (_, whole) = go(None, 2 * STEPS)?;
-                go(None, STEPS)?.0.save(&own)?;
-                let parts = run(&own, &own)?;
-                assert_eq!(whole, parts, "{name}");
-                assert!(whole[0] > whole[2 * STEPS - 1], "{name}: {whole:?}");
-            }
+fn a_vectors_memory_goes_in_and_out() {
+    let elements: Vec<f32> = (0..100).map(|i| i as f32).collect();
+    let address = elements.as_ptr();
+    let x = Tensor::from_vec(elements, [10, 10]).unwrap();
+    assert_eq!(x.with_slice(|x: &[f32]| x.as_ptr()).unwrap(), address);
+    x.add_(1.0).unwrap();
+    let back: Vec<f32> = x.into_vec().unwrap();
+    assert_eq!((back.as_ptr(), back[0], back[99]), (address, 1.0, 100.0));
+
+    // Not the whole vector, not the last handle, not of a vector, small: copies.
+    let whole = |n: usize| Tensor::from_vec((0..n as i64).collect(), [n]).unwrap();
+    let x = whole(100);
+    let (view, other) = (x.narrow(0, 1, 98).unwrap(), x.clone());
+    assert_eq!(view.into_vec::<i64>().unwrap()[0], 1);
+    assert_eq!(x.into_vec::<i64>().unwrap().len(), 100);
+    assert_eq!(other.into_vec::<i64>().unwrap().len(), 100);
+    let x = whole(100).view([10, 10]).unwrap().t().unwrap();
+    assert_eq!(x.into_vec::<i64>().unwrap()[..3], [0, 10, 20]);
+    assert_eq!(whole(100).neg().unwrap().into_vec::<i64>().unwrap()[99], -99);
+    assert_eq!(whole(3).into_vec::<i64>().unwrap(), [0, 1, 2]);
+    assert!(whole(0).into_vec::<i64>().unwrap().is_empty());
+    assert!(message(whole(100).into_vec::<i32>()).contains("int64, not int32"));
+    // A graph may still need it.
+    let x = Tensor::from_vec(vec![2.0f64; 50], [50]).unwrap().requires_grad_(true).unwrap();
+    let y = x.mul(&x).unwrap().sum(()).unwrap();
+    let leaf = x.clone();
+    x.into_vec::<f64>().unwrap();
+    y.backward().unwrap();
+    assert_eq!(leaf.grad().unwrap().into_vec::<f64>().unwrap(), [4.0; 50]);
+    // More room than elements.
+    let mut roomy = Vec::with_capacity(1000);
+    roomy.extend([1.5f64; 20]);
+    assert_eq!(Tensor::from_vec(roomy, [20]).unwrap().into_vec::<f64>().unwrap(), [1.5; 20]);
+}
+
+fn round_trip(x: &Tensor) -> Tensor {
+    // SAFETY: the pointer is fresh and used once.
+    unsafe { Tensor::from_dlpack(x.to_dlpack().unwrap()).unwrap() }
+}
+
+#[test]
+fn dlpack_shares_memory() {
+    for dtype in DType::ALL {
+        let bytes: Vec<u8> = (0..6 * dtype.size()).map(|i| (i % 2) as u8).collect();
+        for shape in [&[2usize, 3][..], &[6], &[0], &[1, 6, 1]] {
+            let n = shape.iter().product::<usize>() * dtype.size();
+            let x = Tensor::from_bytes(&bytes[..n], dtype, shape).unwrap();
+            let y = round_trip(&x);
+            assert_eq!((y.dtype(), y.shape(), y.strides()), (dtype, x.shape(), x.strides()), "{dtype}");
+            assert_eq!(y.to_bytes().unwrap(), bytes[..n], "{dtype}");
         }
     }
-    if folder.is_none() {
-        std::fs::remove_file(own)?;
+    let x = Tensor::arange(0, 24, 1, DType::F32).unwrap().view([2, 3, 4]).unwrap();
+    let part = x.transpose(0, 2).unwrap().narrow(0, 1, 2).unwrap();
+    let y = round_trip(&part);
+    assert_eq!((y.shape(), y.strides()), (part.shape(), part.strides()));
+    x.fill_(7.0).unwrap();
+    assert_eq!(y.to_vec::<f32>().unwrap(), [7.0; 12]);
+    y.fill_(3.0).unwrap();
+    assert_eq!(x.sum(()).unwrap().item().unwrap(), 12.0 * 7.0 + 12.0 * 3.0);
+    drop((x, part));
+    assert_eq!(y.to_vec::<f32>().unwrap(), [3.0; 12]);
+    // No dimensions, and an element in the middle.
+    let x = Tensor::from_vec(vec![1i64, 2, 3], [3]).unwrap();
+    assert_eq!(round_trip(&x.select(0, 1).unwrap()).item_i64().unwrap(), 2);
+    let leaf = Tensor::scalar(1.0f32).requires_grad_(true).unwrap();
+    assert_eq!(leaf.to_dlpack().unwrap_err().kind(), ErrorKind::Autograd);
+    round_trip(&leaf.detach());
+}
+
+/// A tensor that another library might give, of bytes that it owns.
+struct Foreign {
+    managed: ManagedTensor,
+    bytes: Vec<u64>,
+    shape: Vec<i64>,
+    strides: Vec<i64>,
+}
+
+static DELETED: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "C" fn delete(managed: *mut ManagedTensor) {
+    DELETED.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: `foreign` leaked it.
+    drop(unsafe { Box::from_raw((*managed).manager_ctx.cast::<Foreign>()) });
+}
+
+/// Six float32, 1 to 6, with some of the description changed.
+fn foreign(
+    shape: &[i64],
+    strides: Option<&[i64]>,
+    change: impl FnOnce(&mut ManagedTensor),
+) -> NonNull<ManagedTensor> {
+    let numbers: Vec<u32> = [1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0].map(f32::to_bits).to_vec();
+    let bytes = numbers.chunks(2).map(|p| u64::from(p[0]) | u64::from(p[1]) << 32).collect();
+    let mut foreign = Box::new(Foreign {
+        managed: ManagedTensor {
+            version: Version { major: 1, minor: 7 },
+            manager_ctx: std::ptr::null_mut(),
+            deleter: Some(delete),
+            flags: 0,
+            dl_tensor: DlTensor {
+                data: std::ptr::null_mut(),
+                device: Device { device_type: 1, device_id: 0 },
+                ndim: shape.len() as i32,
+                dtype: DataType { code: 2, bits: 32, lanes: 1 },
+                shape: std::ptr::null_mut(),
+                strides: std::ptr::null_mut(),
+                byte_offset: 0,
+            },
+        },
+        bytes,
+        shape: shape.to_vec(),
+        strides: strides.unwrap_or_default().to_vec(),
+    });
+    foreign.managed.dl_tensor.data = foreign.bytes.as_mut_ptr().cast::<c_void>();
+    foreign.managed.dl_tensor.shape = foreign.shape.as_mut_ptr();
+    if strides.is_some() {
+        foreign.managed.dl_tensor.strides = foreign.strides.as_mut_ptr();
     }
-    Ok(())
+    change(&mut foreign.managed);
+    let foreign = Box::into_raw(foreign);
+    // SAFETY: just leaked.
+    unsafe {
+        (*foreign).managed.manager_ctx = foreign.cast();
+        NonNull::new_unchecked(&raw mut (*foreign).managed)
+    }
+}
+
+#[test]
+fn dlpack_takes_what_others_give_and_refuses_what_it_cannot() {
+    let import = |managed| {
+        // SAFETY: `foreign` makes valid ones, but for what is refused before it is used.
+        unsafe { Tensor::from_dlpack(managed) }
+    };
+    let deleted = || DELETED.load(Ordering::Relaxed);
+    let before = deleted();
+    let x = import(foreign(&[2, 3], None, |_| {})).unwrap();
+    assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    let view = x.select(1, 2).unwrap();
+    drop(x);
+    assert_eq!((view.to_vec::<f32>().unwrap(), deleted()), (vec![3.0, 6.0], before), "a view keeps it");
+    drop(view);
+    assert_eq!(deleted(), before + 1);
+    let strided = import(foreign(&[3, 2], Some(&[1, 3]), |_| {})).unwrap();
+    assert_eq!(strided.to_vec::<f32>().unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    let offset = import(foreign(&[2], None, |m| m.dl_tensor.byte_offset = 12)).unwrap();
+    assert_eq!(offset.to_vec::<f32>().unwrap(), [4.0, 5.0]);
+    drop((strided, offset));
+    // Copied at once: read-only, not aligned, nothing.
+    for change in [
+        (|m| m.flags = READ_ONLY) as fn(&mut ManagedTensor),
+        |m| m.dl_tensor.byte_offset = 2,
+        // SAFETY: there is one size.
+        |m| unsafe { *m.dl_tensor.shape = 0 },
+    ] {
+        let before = deleted();
+        let x = import(foreign(&[5], None, change)).unwrap();
+        assert_eq!(deleted(), before + 1);
+        x.fill_(1.0).unwrap();
+    }
+    let before = deleted();
+    let most = i64::MAX;
+    let table: Vec<(NonNull<ManagedTensor>, &str)> = vec![
+        (foreign(&[6], None, |m| m.version.major = 2), "from_dlpack: version 2.7, expected 1.x"),
+        (foreign(&[6], None, |m| m.dl_tensor.device.device_type = 2), "a device of type 2, expected 1"),
+        (foreign(&[6], None, |m| m.dl_tensor.ndim = -1), "-1 dimensions, expected 0 to 64"),
+        (foreign(&[6], None, |m| m.dl_tensor.ndim = i32::MAX), "dimensions, expected 0 to 64"),
+        (foreign(&[6], None, |m| m.dl_tensor.dtype.lanes = 4), "an unknown element type"),
+        (foreign(&[6], None, |m| m.dl_tensor.dtype.bits = 31), "an unknown element type"),
+        (foreign(&[6], None, |m| m.dl_tensor.dtype.code = 99), "an unknown element type"),
+        (foreign(&[6], None, |m| m.dl_tensor.data = std::ptr::null_mut()), "no memory for 24 bytes"),
+        (foreign(&[6], None, |m| m.dl_tensor.shape = std::ptr::null_mut()), "1 dimensions without a shape"),
+        (foreign(&[-6], None, |_| {}), "a negative size in [-6]"),
+        (foreign(&[6], Some(&[-1]), |_| {}), "a negative stride in [-1]"),
+        (foreign(&[most], None, |_| {}), "too many elements"),
+        (foreign(&[most, most], None, |_| {}), "too many elements"),
+        (foreign(&[2, 2], Some(&[most, most]), |_| {}), "overflows"),
+        (foreign(&[2], Some(&[most / 4]), |_| {}), "overflows"),
+    ];
+    for (managed, expected) in table {
+        let found = message(import(managed));
+        assert!(found.contains(expected), "{found}\nlacks\n{expected}");
+        // It stays the caller's.
+        // SAFETY: `foreign` made it, and nobody deleted it.
+        unsafe { delete(managed.as_ptr()) };
+    }
+    assert_eq!(deleted(), before + 15);
+}
+
+#[cfg(feature = "serde")]
+mod serialized {
+    use super::*;
+
+    fn again(x: &Tensor) -> Tensor {
+        serde_json::from_str(&serde_json::to_string(x).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_number_survives() {
+        let floats = [0.0, -0.0, 1.5, -2.25, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1e-3, 240.0];
+        for dtype in [DType::F64, DType::F32, DType::F16, DType::BF16] {
+            let x = Tensor::from_slice(&floats, [3, 3]).unwrap().to(dtype).unwrap().t().unwrap();
+            let y = again(&x);
+            assert_eq!((y.dtype(), y.shape()), (dtype, x.shape()));
+            assert_eq!(y.to_bytes().unwrap(), x.to_bytes().unwrap(), "{dtype}");
+        }
+        for dtype in [DType::I64, DType::I32, DType::I16, DType::I8, DType::U8, DType::Bool] {
+            let x = Tensor::from_slice(&[0i64, 1, 100, 1, 0, 7], [2, 1, 3]).unwrap().to(dtype).unwrap();
+            assert!(again(&x).equal(&x).unwrap(), "{dtype}");
+        }
+        for x in
+            [Tensor::scalar(i64::MIN), Tensor::scalar(i64::MAX), Tensor::zeros([0, 4], DType::F32).unwrap()]
+        {
+            assert_eq!(again(&x).to_bytes().unwrap(), x.to_bytes().unwrap());
+        }
+        let tracked = Tensor::scalar(1.0f32).requires_grad_(true).unwrap();
+        assert!(!again(&tracked).requires_grad());
+        let text = serde_json::to_string(&Tensor::from_slice(&[0.1f32, f32::NAN], [2]).unwrap()).unwrap();
+        assert_eq!(text, r#"{"dtype":"float32","shape":[2],"data":[0.1,"nan"]}"#);
+        let x: Tensor =
+            serde_json::from_str(r#"{"data": [1, 2.5], "shape": [2], "dtype": "float64"}"#).unwrap();
+        assert_eq!(x.to_vec::<f64>().unwrap(), [1.0, 2.5]);
+        assert!(serde_json::to_string(&Tensor::from_bytes(&[0; 8], DType::C64, [1]).unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_does_not_add_up_is_an_error() {
+        let table = [
+            (r#"{"dtype":"float99","shape":[1],"data":[1]}"#, "there is no dtype `float99`"),
+            (r#"{"dtype":"float32","shape":[2],"data":[1]}"#, "1 elements do not fill shape [2]"),
+            (r#"{"dtype":"float32","shape":[18446744073709551615],"data":[]}"#, "too many elements"),
+            (r#"{"dtype":"float32","shape":[4294967296,4294967296],"data":[]}"#, "too many elements"),
+            (r#"{"dtype":"float32","shape":[9223372036854775807,0],"data":[]}"#, "too many elements"),
+            (r#"{"dtype":"float32","shape":[-1],"data":[]}"#, "invalid value: integer `-1`"),
+            (r#"{"dtype":"uint8","shape":[1],"data":[256]}"#, "Int(256) is no uint8"),
+            (r#"{"dtype":"int64","shape":[1],"data":[1.5]}"#, "Float(1.5) is no int64"),
+            (r#"{"dtype":"bool","shape":[1],"data":[1]}"#, "Int(1) is no bool"),
+            (r#"{"dtype":"float32","shape":[1],"data":["one"]}"#, "invalid value: string \"one\""),
+            (r#"{"dtype":"complex64","shape":[1],"data":[1]}"#, "elements of complex64 have no text"),
+            (r#"{"dtype":"float32","shape":[1]}"#, "missing field `data`"),
+            (r#"{"dtype":"float32","shape":[1],"shape":[1],"data":[1]}"#, "`shape` is there twice"),
+            (r#"{"dtype":"float32","shape":[1],"data":[1],"device":"cpu"}"#, "unknown field `device`"),
+        ];
+        for (text, expected) in table {
+            let found = serde_json::from_str::<Tensor>(text).unwrap_err().to_string();
+            assert!(found.contains(expected), "{text}: {found}\nlacks\n{expected}");
+        }
+    }
+}
+
+#[cfg(feature = "ndarray")]
+mod arrays {
+    use super::*;
+    use ndarray::{Array, Array2, s};
+
+    #[test]
+    fn an_arrays_memory_goes_in_and_out() {
+        let array = Array2::from_shape_fn((20, 10), |(i, j)| (10 * i + j) as f32);
+        let address = array.as_ptr();
+        let x = Tensor::from_ndarray_owned(array).unwrap();
+        assert_eq!(x.with_slice(|x: &[f32]| x.as_ptr()).unwrap(), address);
+        let back = x.into_ndarray::<f32>().unwrap();
+        assert_eq!((back.as_ptr(), back.shape()), (address, &[20, 10][..]));
+        assert_eq!(back[[3, 4]], 34.0);
+    }
+
+    #[test]
+    fn strides_are_kept_unless_negative() {
+        let array = || Array2::from_shape_fn((20, 10), |(i, j)| (10 * i + j) as i64);
+        let x = Tensor::from_ndarray_owned(array().reversed_axes()).unwrap();
+        assert_eq!((x.shape(), x.strides()), (&[10, 20][..], &[1, 10][..]));
+        let sliced = array().slice_move(s![2.., 1..;3]);
+        let expected: Vec<i64> = sliced.iter().copied().collect();
+        let x = Tensor::from_ndarray_owned(sliced).unwrap();
+        assert_eq!((x.shape(), x.strides()), (&[18, 3][..], &[10, 3][..]));
+        assert_eq!(x.to_vec::<i64>().unwrap(), expected);
+        let x = Tensor::from_ndarray_owned(array().slice_move(s![..;-1, ..])).unwrap();
+        assert_eq!(x.to_vec::<i64>().unwrap()[..2], [190, 191]);
+        let x = Tensor::from_ndarray_owned(Array::<f64, _>::zeros((0, 3))).unwrap();
+        assert_eq!(x.shape(), [0, 3]);
+        assert_eq!(x.into_ndarray::<f64>().unwrap().shape(), [0, 3]);
+    }
 }

@@ -99,6 +99,10 @@ fn promotion_is_pytorchs() {
                 assert_eq!(promote_types(a, b), expected, "{a} and {b}");
                 assert_eq!(result_type(&tensor(a, &[2]), &tensor(b, &[1, 1])), expected, "{a} and {b}");
                 assert_eq!(result_type(&tensor(a, &[]), &tensor(b, &[])), expected, "{a} and {b}");
+                // An operation gives what is promised, where the dtypes are not only stored.
+                if let Ok(product) = tensor(a, &[2]).mul(&tensor(b, &[1])) {
+                    assert_eq!(product.dtype(), expected, "{a} times {b}");
+                }
             }
             if let Some(expected) = letter(&WITH_ZERO_DIM) {
                 let (x, y) = (tensor(a, &[2]), tensor(b, &[]));
@@ -332,7 +336,7 @@ fn values_go_in_and_out() {
     refused(
         Tensor::from_vec(vec![1i64, 2, 3], [2, 2]),
         ErrorKind::Shape,
-        "from_slice: 3 elements do not fill shape [2, 2]",
+        "from_vec: 3 elements do not fill shape [2, 2]",
     );
     refused(
         Tensor::from_bytes(&[0; 7], DType::F64, [1]),

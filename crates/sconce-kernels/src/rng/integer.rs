@@ -2,6 +2,7 @@
 
 use super::element::RandomElement;
 use super::generator::{CHUNK, Generator};
+use std::collections::TryReserveError;
 use std::num::NonZeroU64;
 
 /// Fills `out` with integers in [`low`, `low + span`), like `torch.randint(low, high)` where `span` is `high − low`.
@@ -54,10 +55,17 @@ pub fn random<T: RandomElement>(generator: &mut Generator, out: &mut [T]) {
 /// use sconce_kernels::rng::{Generator, randperm};
 ///
 /// // torch.manual_seed(0); torch.randperm(5)
-/// assert_eq!(randperm(&mut Generator::new(0), 5), [4, 0, 1, 3, 2]);
+/// assert_eq!(randperm(&mut Generator::new(0), 5)?, [4, 0, 1, 3, 2]);
+/// # Ok::<(), std::collections::TryReserveError>(())
 /// ```
-pub fn randperm(generator: &mut Generator, n: usize) -> Vec<i64> {
-    let mut order: Vec<i64> = (0..n as i64).collect();
+///
+/// # Errors
+///
+/// If there is no memory for `n` integers.
+pub fn randperm(generator: &mut Generator, n: usize) -> Result<Vec<i64>, TryReserveError> {
+    let mut order: Vec<i64> = Vec::new();
+    order.try_reserve_exact(n)?;
+    order.extend(0..n as i64);
     if n < u32::MAX as usize / 20 {
         for i in 0..n.saturating_sub(1) {
             let ahead = generator.next_u32() as usize % (n - i);
@@ -70,7 +78,7 @@ pub fn randperm(generator: &mut Generator, n: usize) -> Vec<i64> {
             order.swap(i, before as usize);
         }
     }
-    order
+    Ok(order)
 }
 
 /// Fills `out` with `f` of one word each.

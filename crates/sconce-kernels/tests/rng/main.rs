@@ -145,7 +145,7 @@ fn fills_nothing() {
     let mut generator = Generator::new(1);
     rng::uniform::<f32>(&mut generator, &mut [], 0.0, 1.0);
     rng::normal::<bf16>(&mut generator, &mut [], 0.0, 1.0);
-    assert!(rng::randperm(&mut generator, 0).is_empty());
+    assert!(rng::randperm(&mut generator, 0).unwrap().is_empty());
     assert!(rng::multinomial::<f32>(&mut generator, &[], 0, 3, true).is_empty());
     assert_eq!(generator, Generator::new(1));
 }
@@ -276,7 +276,7 @@ fn element<T: Recorded>(g: &mut Generator, name: &str, arguments: &[&str], n: us
             let span = NonZeroU64::new(high.wrapping_sub(low) as u64).unwrap();
             rng::randint(g, &mut out, low, span);
         }
-        "randperm" => return rng::randperm(g, n).into_iter().map(Recorded::recorded).collect(),
+        "randperm" => return rng::randperm(g, n).unwrap().into_iter().map(Recorded::recorded).collect(),
         _ => unreachable!("{name}"),
     }
     out.into_iter().map(Recorded::recorded).collect()

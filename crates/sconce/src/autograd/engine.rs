@@ -5,8 +5,8 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::history;
 use super::mode::set_grad_enabled;
+use super::{anomaly, history};
 use crate::tensor::node::{Edge, Meta, NodeRef};
 use crate::tensor::{Dims, Tensor};
 use crate::{Context, Error, Result};
@@ -204,9 +204,14 @@ impl Pass {
                 captured[capture.slot] = grads[capture.output].clone();
             }
             match &stop.kind {
+                // A leaf that was frozen since it was used gets none.
                 Kind::Leaf(leaf) => {
-                    if !capturing && let Some(grad) = grads[0].take() {
+                    if !capturing
+                        && let Some(grad) = grads[0].take()
+                        && leaf.requires_grad()
+                    {
                         accumulate_leaf(leaf, grad, self.create_graph)?;
+                        run_accumulated_hooks(leaf)?;
                     }
                 }
                 Kind::Node(node) => {
@@ -232,7 +237,8 @@ impl Pass {
         // Nothing behind it is wanted: its gradient was, and its graph is still good for another pass.
         let retain = retain || !needs.contains(&true);
         let mut inputs = if needs.contains(&true) && grads.iter().any(Option::is_some) {
-            node.backward(node, grads, &needs).context(|| format!("backward of {}", node.name()))?
+            anomaly::within(&**node, || node.backward(node, grads, &needs))
+                .context(|| anomaly::backward_of(&**node))?
         } else {
             smallvec![None; edges.len()]
         };
@@ -247,11 +253,16 @@ impl Pass {
         if !retain {
             node.release();
         }
-        for (edge, grad) in edges.iter().zip(inputs.iter_mut()) {
+        for (i, (edge, grad)) in edges.iter().zip(inputs.iter_mut()).enumerate() {
             let grad = match grad.take() {
                 Some(grad) => fit(node.name(), edge, grad)?,
                 None => None,
             };
+            if let Some(grad) = &grad
+                && anomaly::is_anomaly_enabled()
+            {
+                anomaly::check(&**node, i, grad)?;
+            }
             self.deliver(edge, grad, ready)?;
         }
         Ok(())
@@ -320,11 +331,13 @@ fn run_leaf_hooks(leaf: &Tensor, grad: Tensor) -> Result<Tensor> {
     }
 }
 
-/// Adds a gradient to a leaf's `.grad`, or becomes it; a leaf that was frozen since it was used gets none.
+fn run_accumulated_hooks(leaf: &Tensor) -> Result<()> {
+    let hooks = leaf.auto().extra.as_ref().map(|e| e.accumulated.snapshot(0)).unwrap_or_default();
+    hooks.iter().try_for_each(|hook| hook(leaf).map(drop)).context(|| "in a hook after accumulation")
+}
+
+/// Adds a gradient to a leaf's `.grad`, or becomes it.
 fn accumulate_leaf(leaf: &Tensor, grad: Tensor, create_graph: bool) -> Result<()> {
-    if !leaf.requires_grad() {
-        return Ok(());
-    }
     let mut old = leaf.auto().grad.clone();
     loop {
         let new = match &old {

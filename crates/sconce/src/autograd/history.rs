@@ -46,6 +46,25 @@ pub(crate) fn replace_node(tensor: &Tensor, node: NodeRef, output: u32) {
     tensor.tracked().store(true, Ordering::Release);
 }
 
+/// Makes a tensor a leaf that does not require grad; it keeps the gradient that it has.
+pub(crate) fn cut(tensor: &Tensor) {
+    tensor.tracked().store(false, Ordering::Release);
+    tensor.made().store(false, Ordering::Release);
+    let (old, retained) = {
+        let mut auto = tensor.auto();
+        let retained = auto.extra.as_mut().and_then(|extra| extra.retained.take());
+        if let Some(Retained { slot, .. }) = &retained {
+            auto.grad = lock(slot).take();
+        }
+        (auto.node.take(), retained)
+    };
+    // Outside the lock: dropping a graph may drop other handles to this tensor.
+    if let Some(Retained { hook, .. }) = retained {
+        hook.remove();
+    }
+    drop(old);
+}
+
 /// Makes a result keep its gradient, as the node that makes it now passes it on.
 pub(crate) fn retain(slot: GradSlot, node: &NodeRef, output: u32) -> Retained {
     let kept = slot.clone();

@@ -7,6 +7,8 @@
 //! - Changing a view puts a [`CopySlices`] node on its *base*, which sends the gradient of the changed part through the
 //!   operation and that of the rest past it. The view then is a view of the changed base.
 
+use std::sync::Arc;
+
 use smallvec::{SmallVec, smallvec};
 
 use super::history;
@@ -15,6 +17,7 @@ use super::op::{Op, OpNode, Saved, Saves, check_recordable, edges};
 use crate::ops::view::{AsStrided, Geometry};
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Grads, Meta, Node, NodeRef};
+use crate::tensor::trace::Trace;
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
@@ -213,5 +216,9 @@ impl Node for CopySlices {
 
     fn hooks(&self) -> &Hooks {
         &self.hooks
+    }
+
+    fn trace(&self) -> Option<&Arc<Trace>> {
+        self.inner.trace()
     }
 }

@@ -1,12 +1,17 @@
 //! Automatic differentiation: recording, the backward pass, and checks of derivatives.
 
+mod anomaly;
+mod checkpoint;
 mod engine;
+pub mod functional;
 mod gradcheck;
 pub(crate) mod history;
 pub(crate) mod inplace;
 mod mode;
 mod op;
 
+pub use anomaly::{detect_anomaly, is_anomaly_enabled};
+pub use checkpoint::checkpoint;
 pub use engine::Backward;
 pub use gradcheck::{GradCheck, gradcheck, gradgradcheck};
 pub use inplace::apply_inplace;
@@ -198,6 +203,32 @@ impl Tensor {
         self.alias(self.layout().clone(), self.dtype())
     }
 
+    /// Cuts this tensor itself off its history: it is a leaf that does not require grad from now on.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::scalar(1.0f32).requires_grad_(true)?;
+    /// let y = x.exp()?;
+    /// y.detach_()?;
+    /// assert!(y.is_leaf() && !y.requires_grad());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it is a view: [`detach`](Self::detach) gives one without history.
+    pub fn detach_(&self) -> Result<()> {
+        if let Some(base) = self.base() {
+            return Err(Error::autograd(format!(
+                "detach_: {} is a view of {}, whose history it follows; use detach",
+                self.describe(),
+                base.describe()
+            )));
+        }
+        history::cut(self);
+        Ok(())
+    }
+
     /// Calls a function with the gradient of this tensor whenever one is computed; it may return a replacement.
     ///
     /// ```
@@ -223,6 +254,47 @@ impl Tensor {
             ))),
             Edge::Leaf(_) => Ok(self.auto().extra.get_or_insert_default().hooks.add(0, Arc::new(hook))),
             Edge::Node(node, output) => Ok(node.hooks().add(output, Arc::new(hook))),
+        }
+    }
+
+    /// Calls a function with this leaf whenever a backward pass has added to its `.grad`: so an optimiser can step and drop
+    /// the gradient at once, instead of all of them being kept until the end.
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let x = Tensor::scalar(1.0f32).requires_grad_(true)?;
+    /// x.register_post_accumulate_grad_hook(|x| {
+    ///     x.sub_(&x.grad().expect("just added").mul(0.5)?)?;
+    ///     x.zero_grad();
+    ///     Ok(())
+    /// })?;
+    /// x.mul(3.0)?.backward()?;
+    /// assert_eq!(x.item()?, -0.5);
+    /// assert!(x.grad().is_none());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If the tensor does not require grad, or is no leaf.
+    pub fn register_post_accumulate_grad_hook(
+        &self,
+        hook: impl Fn(&Tensor) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<HookHandle> {
+        const NAME: &str = "register_post_accumulate_grad_hook";
+        match history::edge(self) {
+            Edge::None => {
+                Err(Error::autograd(format!("{NAME}: the tensor {} does not require grad", self.describe())))
+            }
+            Edge::Leaf(_) => {
+                let hook = move |leaf: &Tensor| hook(leaf).map(|()| None);
+                Ok(self.auto().extra.get_or_insert_default().accumulated.add(0, Arc::new(hook)))
+            }
+            Edge::Node(node, _) => Err(Error::autograd(format!(
+                "{NAME}: the tensor {} is no leaf: {} made it",
+                self.describe(),
+                node.name()
+            ))),
         }
     }
 

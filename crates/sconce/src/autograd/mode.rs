@@ -1,9 +1,35 @@
 //! Whether operations are recorded on this thread.
 
 use std::cell::Cell;
+use std::marker::PhantomData;
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(true) };
+
+    /// How many look at what this thread records: anomaly modes and checkpoints.
+    static OBSERVERS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// That somebody looks at what this thread records, until it is dropped.
+pub(super) struct Observed(PhantomData<*const ()>);
+
+impl Observed {
+    pub(super) fn begin() -> Self {
+        OBSERVERS.set(OBSERVERS.get() + 1);
+        Self(PhantomData)
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        OBSERVERS.set(OBSERVERS.get() - 1);
+    }
+}
+
+/// Whether anybody looks at what this thread records: the one thing that every recorded operation asks.
+#[inline]
+pub(super) fn is_observed() -> bool {
+    OBSERVERS.get() > 0
 }
 
 /// Restores the mode on drop, also when a panic unwinds.

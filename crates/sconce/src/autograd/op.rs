@@ -1,16 +1,18 @@
 //! The trait of every operation, and how one is recorded.
 
 use std::fmt::Debug;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 
 use smallvec::{SmallVec, smallvec};
 
-use super::history;
-use super::mode::{is_grad_enabled, no_grad};
+use super::checkpoint::Store;
+use super::mode::{is_grad_enabled, is_observed, no_grad};
+use super::{anomaly, history};
 use crate::tensor::dtype::Category;
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{EDGES, Edge, Edges, Meta, Node, NodeRef};
-use crate::tensor::{Dims, Tensor};
+use crate::tensor::trace::Trace;
+use crate::tensor::{Dims, Tensor, lock};
 use crate::{Context, Error, Result};
 
 pub use crate::tensor::node::Grads;
@@ -147,10 +149,16 @@ pub struct Saved<'a> {
 }
 
 /// The tensors that a node keeps for backward, with their versions when they were saved.
-#[derive(Clone)]
-struct Kept {
-    inputs: SmallVec<[Option<(Tensor, u32)>; 3]>,
-    output: Option<(Tensor, u32)>,
+#[derive(Clone, Default)]
+pub(super) struct Kept {
+    pub(super) inputs: SmallVec<[Option<(Tensor, u32)>; 3]>,
+    pub(super) output: Option<(Tensor, u32)>,
+}
+
+impl Kept {
+    pub(super) fn is_empty(&self) -> bool {
+        self.output.is_none() && self.inputs.iter().all(Option::is_none)
+    }
 }
 
 impl Saved<'_> {
@@ -341,8 +349,9 @@ pub(crate) struct OpNode<O> {
     op: O,
     outputs: [Meta; 1],
     edges: Edges,
-    kept: Mutex<Option<Kept>>,
+    store: Mutex<Store>,
     hooks: Hooks,
+    trace: Option<Arc<Trace>>,
 }
 
 impl<O: Op> OpNode<O> {
@@ -358,7 +367,7 @@ impl<O: Op> OpNode<O> {
         } else {
             op.saves(&edges.iter().map(Edge::leads_on).collect::<Vec<_>>())
         };
-        let mut kept = Kept { inputs: SmallVec::new(), output: None };
+        let mut kept = Kept::default();
         if saves.inputs() {
             for (i, (t, edge)) in inputs.iter().zip(&edges).enumerate() {
                 kept.inputs.push(saves.names(i).then(|| (without_base(t, edge), t.version())));
@@ -370,11 +379,9 @@ impl<O: Op> OpNode<O> {
             kept.output = Some((alias, version));
         }
         let outputs = [Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() }];
-        Self { op, outputs, edges, kept: Mutex::new(Some(kept)), hooks: Hooks::default() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.kept.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        let store = Mutex::new(Store::new(op.name(), kept, &edges));
+        let trace = if is_observed() { anomaly::trace() } else { None };
+        Self { op, outputs, edges, store, hooks: Hooks::default(), trace }
     }
 }
 
@@ -406,7 +413,8 @@ impl<O: Op> Node for OpNode<O> {
     fn backward(&self, this: &NodeRef, grads: &[Option<Tensor>], needs: &[bool]) -> Result<Grads> {
         let Some(grad) = &grads[0] else { return Ok(smallvec![None; self.edges.len()]) };
         // Copied out, because the operation may run another backward through this node.
-        let kept = self.lock().clone();
+        let store = lock(&self.store).clone();
+        let kept = store.fetch(&self.edges)?;
         let saved = Saved { name: self.op.name(), kept, edges: &self.edges, this, needs };
         self.op.backward(&saved, grad)
     }
@@ -416,15 +424,19 @@ impl<O: Op> Node for OpNode<O> {
     }
 
     fn saved(&self, i: usize) -> Option<Tensor> {
-        self.lock().as_ref().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
+        lock(&self.store).at_hand().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
     }
 
     fn release(&self) {
-        let kept = self.lock().take();
-        drop(kept);
+        let store = std::mem::replace(&mut *lock(&self.store), Store::Freed);
+        drop(store);
     }
 
     fn hooks(&self) -> &Hooks {
         &self.hooks
+    }
+
+    fn trace(&self) -> Option<&Arc<Trace>> {
+        self.trace.as_ref()
     }
 }

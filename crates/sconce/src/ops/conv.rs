@@ -374,9 +374,9 @@ pub fn conv_transpose2d(
     }
     batched(input, 4, |x| {
         let (s, w) = (x.shape(), weight.shape());
-        let channels = w[1] * groups;
-        let fits =
-            s[1] == w[0] && w[0] % groups == 0 && w[0] > 0 && bias.is_none_or(|b| b.shape() == [channels]);
+        let whole = s[1] == w[0] && w[0] % groups == 0 && w[0] > 0;
+        let channels = if whole { w[1] * groups } else { 0 };
+        let fits = whole && bias.is_none_or(|b| b.shape() == [channels]);
         if !fits {
             return Err(misfit(OP, input, weight, bias, groups));
         }

@@ -22,8 +22,18 @@ fn shape_of(op: &str, sizes: &impl Sizes) -> Result<Dims> {
     Ok(shape)
 }
 
+/// The row-major layout of a shape that so many elements fill.
+fn row_major(op: &str, shape: &impl Sizes, elements: usize) -> Result<Layout> {
+    let shape = shape_of(op, shape)?;
+    let layout = Layout::contiguous(&shape)?;
+    if layout.numel() != elements {
+        return Err(Error::shape(format!("{op}: {elements} elements do not fill shape {shape:?}")));
+    }
+    Ok(layout)
+}
+
 /// A tensor of `n` computed elements; an error instead of an abort if there is no memory for them.
-fn collect<T: Element>(op: &str, n: usize, element: impl Fn(usize) -> T) -> Result<Tensor> {
+pub(super) fn collect<T: Element>(op: &str, n: usize, element: impl Fn(usize) -> T) -> Result<Tensor> {
     let mut elements = Vec::new();
     elements
         .try_reserve_exact(n)
@@ -270,7 +280,7 @@ impl Tensor {
         Ok(out)
     }
 
-    /// A tensor with the elements of a vector, in row-major order.
+    /// A tensor with the elements of a vector, in row-major order, in the vector's memory.
     ///
     /// # Errors
     ///
@@ -283,7 +293,8 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn from_vec<T: Element>(elements: Vec<T>, shape: impl Sizes) -> Result<Self> {
-        Self::from_slice(&elements, shape)
+        let layout = row_major("from_vec", &shape, elements.len())?;
+        Ok(Self::new(Storage::from_vec("from_vec", elements)?, layout, T::DTYPE))
     }
 
     /// A tensor with a copy of a slice, in row-major order.
@@ -292,14 +303,7 @@ impl Tensor {
     ///
     /// If the shape does not hold that many elements.
     pub fn from_slice<T: Element>(elements: &[T], shape: impl Sizes) -> Result<Self> {
-        let shape = shape_of("from_slice", &shape)?;
-        let layout = Layout::contiguous(&shape)?;
-        if layout.numel() != elements.len() {
-            return Err(Error::shape(format!(
-                "from_slice: {} elements do not fill shape {shape:?}",
-                elements.len()
-            )));
-        }
+        let layout = row_major("from_slice", &shape, elements.len())?;
         Ok(Self::new(Storage::from_elements("from_slice", elements)?, layout, T::DTYPE))
     }
 

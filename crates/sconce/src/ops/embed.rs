@@ -1,11 +1,13 @@
 //! Copies with a part replaced, sliding windows, and turns.
 
+use std::ops::Range;
+
 use smallvec::smallvec;
 
 use super::registry::{OpInfo, Sample};
 use super::view::{AsStrided, Geometry, view};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
-use crate::tensor::layout::{Layout, wrap_dim};
+use crate::tensor::layout::{Layout, checked_numel, wrap_dim};
 use crate::tensor::sizes::{DimsArg, Sizes};
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
@@ -326,8 +328,10 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn tril_indices(rows: usize, columns: usize, offset: isize) -> Result<Tensor> {
-        triangle("tril_indices", rows, columns, |i| {
-            (0, i.saturating_add(offset).saturating_add(1).clamp(0, columns as isize))
+        checked_numel(&[rows, columns])?;
+        let rows = rows as isize;
+        triangle("tril_indices", offset.saturating_neg().clamp(0, rows)..rows, |i| {
+            0..i.saturating_add(offset).saturating_add(1).clamp(0, columns as isize)
         })
     }
 
@@ -337,29 +341,30 @@ impl Tensor {
     ///
     /// If there are too many.
     pub fn triu_indices(rows: usize, columns: usize, offset: isize) -> Result<Tensor> {
-        triangle("triu_indices", rows, columns, |i| {
-            (i.saturating_add(offset).clamp(0, columns as isize), columns as isize)
+        checked_numel(&[rows, columns])?;
+        let (rows, columns) = (rows as isize, columns as isize);
+        triangle("triu_indices", 0..columns.saturating_sub(offset).clamp(0, rows), |i| {
+            i.saturating_add(offset).clamp(0, columns)..columns
         })
     }
 }
 
-/// The places of each row's range of columns.
-fn triangle(
-    op: &str,
-    rows: usize,
-    columns: usize,
-    range: impl Fn(isize) -> (isize, isize),
-) -> Result<Tensor> {
-    crate::tensor::layout::checked_numel(&[rows, columns])?;
-    let n: usize = (0..rows as isize).map(|i| (range(i).1 - range(i).0).max(0) as usize).sum();
+/// The places of each row's range of columns, of rows that have some.
+fn triangle(op: &str, rows: Range<isize>, columns: impl Fn(isize) -> Range<isize>) -> Result<Tensor> {
     let mut at = Vec::new();
-    at.try_reserve_exact(2 * n)
-        .map_err(|e| Error::argument(format!("{op}: cannot allocate {n} indices")).with_source(e))?;
-    for i in 0..rows as isize {
-        at.extend((range(i).0..range(i).1).map(|_| i as i64));
+    let mut reserve = |n: usize| {
+        at.try_reserve_exact(2 * n)
+            .map_err(|e| Error::argument(format!("{op}: cannot allocate {n} indices")).with_source(e))
+    };
+    // At least one each: so that more rows than fit are not even counted.
+    reserve(rows.len())?;
+    let n: usize = rows.clone().map(|i| columns(i).len()).sum();
+    reserve(n)?;
+    for i in rows.clone() {
+        at.extend(columns(i).map(|_| i as i64));
     }
-    for i in 0..rows as isize {
-        at.extend((range(i).0..range(i).1).map(|j| j as i64));
+    for i in rows {
+        at.extend(columns(i).map(|j| j as i64));
     }
     Tensor::from_vec(at, [2, n])
 }

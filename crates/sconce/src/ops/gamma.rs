@@ -10,6 +10,9 @@ use crate::tensor::promote::Promotion;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
+/// `mvlgamma` adds up one term per dimension.
+const MOST_TERMS: usize = 1 << 16;
+
 /// xᵃ e⁻ˣ / Γ(a), from logarithms.
 fn factor(a: f64, x: f64) -> f64 {
     (a * x.ln() - x - libm::lgamma(a)).exp()
@@ -159,7 +162,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If `p` is 0 or the dtype is only stored.
+    /// If `p` is 0 or above 65536, or the dtype is only stored.
     ///
     /// ```
     /// let x = sconce::Tensor::scalar(3.0f64);
@@ -169,6 +172,9 @@ impl Tensor {
     pub fn mvlgamma(&self, p: usize) -> Result<Tensor> {
         if p == 0 {
             return Err(Error::argument("mvlgamma: p must be at least 1, found 0"));
+        }
+        if p > MOST_TERMS {
+            return Err(Error::argument(format!("mvlgamma: p must be at most {MOST_TERMS}, found {p}")));
         }
         let shift = (p * (p - 1)) as f64 / 4.0 * std::f64::consts::PI.ln();
         let mut sum = self.lgamma()?;

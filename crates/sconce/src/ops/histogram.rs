@@ -179,7 +179,7 @@ impl Tensor {
         if low == high {
             (low, high) = (low - 0.5, high + 0.5);
         }
-        Tensor::linspace(low, high, bins + 1, self.dtype())
+        Tensor::linspace(low, high, bins.saturating_add(1), self.dtype())
     }
 
     /// The positions in a tensor of a shape of indices into its flattened elements, which may count from the end: one

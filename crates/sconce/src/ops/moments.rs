@@ -34,7 +34,8 @@ impl Op for Var {
         let dtype = wide(x[0].dtype());
         let mean = driver::reduce("var", Reduction::Mean, x[0], &self.axes.kept(), dtype)?;
         let centred = x[0].to(dtype)?.sub(&mean)?;
-        let squares = driver::reduce("var", Reduction::SumSquares, &centred, &self.axes, dtype)?;
+        // In float64, as PyTorch's: so only the last rounding shows.
+        let squares = driver::reduce("var", Reduction::SumSquares, &centred, &self.axes, DType::F64)?;
         squares.div(self.divisor(x[0].shape()))?.to(x[0].dtype())
     }
 

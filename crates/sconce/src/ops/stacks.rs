@@ -8,6 +8,9 @@ use crate::tensor::promote::promote_types;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
+/// `tensor_split` makes no more parts than this that have no elements.
+const MAX_SECTIONS: usize = 1 << 20;
+
 impl Tensor {
     /// The tensor with at least one dimension.
     ///
@@ -228,11 +231,14 @@ impl Tensor {
             return self.narrow(0, 0, 0)?.copy();
         }
         let n = self.numel();
-        let count = choices(if with_replacement { n + r - usize::from(n > 0) } else { n }, r);
-        let count = if n == 0 { Some(0) } else { count };
+        let of = if with_replacement { n.checked_add(r - 1) } else { Some(n) };
+        let count = if n == 0 { Some(0) } else { of.and_then(|of| choices(of, r)) };
         let Some(total) = count.and_then(|c| c.checked_mul(r)).filter(|&t| t <= 1 << 40) else {
             return Err(Error::argument(format!("{OP}: {r} of {n} elements are too many choices")));
         };
+        if total == 0 {
+            return self.narrow(0, 0, 0)?.copy()?.reshape([0, r]);
+        }
         let mut positions: Vec<i64> = Vec::new();
         positions
             .try_reserve_exact(total)
@@ -278,6 +284,9 @@ impl Tensor {
         let size = self.size(dim).map_err(|e| e.context("tensor_split"))?;
         match sections.into() {
             Sections::Count(0) => Err(Error::argument("tensor_split: needs at least one section, found 0")),
+            Sections::Count(sections) if sections > size.max(MAX_SECTIONS) => Err(Error::argument(format!(
+                "tensor_split: {sections} sections of a dimension of size {size}; at most {MAX_SECTIONS} are made"
+            ))),
             Sections::Count(sections) => {
                 let (least, larger) = (size / sections, size % sections);
                 let mut start = 0;

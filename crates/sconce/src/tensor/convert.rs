@@ -1,5 +1,7 @@
 //! Tensors to plain Rust values and back, and between dtypes.
 
+#[cfg(feature = "ndarray")]
+use super::Dims;
 use super::dtype::{Category, Element};
 use super::{DType, Tensor};
 use crate::{Error, Result};
@@ -19,6 +21,38 @@ impl Tensor {
     /// ```
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         self.with_slice(|elements: &[T]| elements.to_vec())
+    }
+
+    /// The elements in row-major order, without a copy if this is the last handle to a tensor that was
+    /// [made of a vector](Self::from_vec).
+    ///
+    /// ```
+    /// use sconce::Tensor;
+    /// let elements = vec![1.0f32; 100];
+    /// let address = elements.as_ptr();
+    /// let x = Tensor::from_vec(elements, [10, 10])?;
+    /// x.mul_(2.0)?;
+    /// assert_eq!(x.into_vec::<f32>()?.as_ptr(), address);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If `T` is not the tensor's dtype.
+    pub fn into_vec<T: Element>(self) -> Result<Vec<T>> {
+        let whole = T::DTYPE == self.dtype()
+            && self.numel() * self.dtype().size() == self.storage().len()
+            && self.is_contiguous()
+            && self.is_unique();
+        if !whole {
+            return self.to_vec();
+        }
+        let (storage, n) = (self.storage().clone(), self.numel());
+        drop(self);
+        match storage.into_vec() {
+            Ok(elements) => Ok(elements),
+            Err(storage) => storage.with_elements("into_vec", 0, n, <[T]>::to_vec),
+        }
     }
 
     /// Calls a function with the elements in row-major order, without a copy if the tensor is contiguous.
@@ -135,9 +169,17 @@ impl Tensor {
     ///
     /// If `T` is not the tensor's dtype.
     pub fn to_ndarray<T: Element>(&self) -> Result<ndarray::ArrayD<T>> {
-        let elements = self.to_vec()?;
-        ndarray::ArrayD::from_shape_vec(self.shape(), elements)
-            .map_err(|e| Error::shape(format!("to_ndarray: {e}")).with_source(e))
+        ndarray_of("to_ndarray", self.shape(), self.to_vec()?)
+    }
+
+    /// An `ndarray` with the elements, without a copy where [`into_vec`](Self::into_vec) makes none.
+    ///
+    /// # Errors
+    ///
+    /// If `T` is not the tensor's dtype.
+    pub fn into_ndarray<T: Element>(self) -> Result<ndarray::ArrayD<T>> {
+        let shape = Dims::from_slice(self.shape());
+        ndarray_of("into_ndarray", &shape, self.into_vec()?)
     }
 
     /// A tensor with a copy of an `ndarray`, whatever its memory order.
@@ -160,4 +202,38 @@ impl Tensor {
             None => Self::from_vec(array.iter().copied().collect(), array.shape()),
         }
     }
+
+    /// A tensor in the memory of an `ndarray`, with its strides; a copy if one of them is negative.
+    ///
+    /// # Errors
+    ///
+    /// If the array has too many elements.
+    ///
+    /// ```
+    /// let a = ndarray::Array::from_elem([8, 16], 1.5f32).reversed_axes();
+    /// let address = a.as_ptr();
+    /// let x = sconce::Tensor::from_ndarray_owned(a)?;
+    /// assert_eq!((x.shape(), x.strides()), (&[16, 8][..], &[1, 16][..]));
+    /// assert_eq!(x.t()?.with_slice(|x: &[f32]| x.as_ptr())?, address);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn from_ndarray_owned<T: Element, D: ndarray::Dimension>(
+        array: ndarray::Array<T, D>,
+    ) -> Result<Self> {
+        let strides: Option<Dims> = array.strides().iter().map(|&s| usize::try_from(s).ok()).collect();
+        let Some(strides) = strides else { return Self::from_ndarray(&array) };
+        let shape = Dims::from_slice(array.shape());
+        let (elements, offset) = array.into_raw_vec_and_offset();
+        let n = elements.len();
+        Self::from_vec(elements, n)?
+            .detach()
+            .as_strided(&*shape, &*strides, offset.unwrap_or(0))
+            .map(|x| x.detach())
+    }
+}
+
+#[cfg(feature = "ndarray")]
+fn ndarray_of<T>(op: &str, shape: &[usize], elements: Vec<T>) -> Result<ndarray::ArrayD<T>> {
+    ndarray::ArrayD::from_shape_vec(shape, elements)
+        .map_err(|e| Error::shape(format!("{op}: {e}")).with_source(e))
 }

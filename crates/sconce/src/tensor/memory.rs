@@ -25,6 +25,8 @@ struct Cache {
     next_age: u64,
     bytes: usize,
     limit: usize,
+    in_use: usize,
+    peak: usize,
     hits: u64,
     misses: u64,
 }
@@ -35,13 +37,17 @@ static CACHE: Mutex<Cache> = Mutex::new(Cache {
     next_age: 0,
     bytes: 0,
     limit: DEFAULT_LIMIT,
+    in_use: 0,
+    peak: 0,
     hits: 0,
     misses: 0,
 });
 
 static PATIENCE_MILLIS: AtomicU64 = AtomicU64::new(10_000);
 
-/// What the cache of freed tensor memory holds and how often it helped.
+/// What tensors have of memory, and what the cache of freed memory holds and how often it helped.
+///
+/// Allocations of less than 64 KiB are not counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -49,6 +55,10 @@ pub struct Stats {
     pub cached: usize,
     /// The most bytes that it holds.
     pub limit: usize,
+    /// Bytes of large allocations that tensors have; PyTorch's `memory_allocated`.
+    pub in_use: usize,
+    /// The most bytes that they had since [`reset_peak`]; PyTorch's `max_memory_allocated`.
+    pub peak: usize,
     /// Large allocations served from the cache.
     pub hits: u64,
     /// Large allocations that went to the system.
@@ -67,6 +77,11 @@ impl Cache {
         Some(allocation)
     }
 
+    fn count(&mut self, size: usize) {
+        self.in_use += size;
+        self.peak = self.peak.max(self.in_use);
+    }
+
     /// The best fit for `size` bytes; of several, the one freed last, which the processor's caches may still hold.
     fn best_fit(&self, size: usize) -> Option<(usize, u64)> {
         let (&(best, _), _) = self.free.range((size, 0)..=(size + size / 4, u64::MAX)).next()?;
@@ -82,11 +97,25 @@ pub(crate) fn take(size: usize) -> Option<Allocation> {
             && let Some(allocation) = cache.remove(key)
         {
             cache.hits += 1;
+            cache.count(allocation.size());
             return Some(allocation);
         }
         cache.misses += 1;
     }
-    Allocation::new(size, false)
+    allocate(size, false)
+}
+
+/// Memory of `size` bytes that are all zero: the system has such at no cost.
+pub(crate) fn take_zeroed(size: usize) -> Option<Allocation> {
+    allocate(size, true)
+}
+
+fn allocate(size: usize, zeroed: bool) -> Option<Allocation> {
+    let allocation = Allocation::new(size, zeroed)?;
+    if size >= SMALLEST {
+        cache().count(size);
+    }
+    Some(allocation)
 }
 
 /// Keeps memory for reuse, or frees it.
@@ -98,6 +127,7 @@ pub(crate) fn give(allocation: Allocation) {
     // Freed after the lock, which is dropped first.
     let mut evicted = Vec::new();
     let mut cache = cache();
+    cache.in_use -= size;
     if size > cache.limit {
         return;
     }
@@ -125,7 +155,24 @@ pub(crate) fn give(allocation: Allocation) {
 /// ```
 pub fn stats() -> Stats {
     let cache = cache();
-    Stats { cached: cache.bytes, limit: cache.limit, hits: cache.hits, misses: cache.misses }
+    let Cache { bytes, limit, in_use, peak, hits, misses, .. } = *cache;
+    Stats { cached: bytes, limit, in_use, peak, hits, misses }
+}
+
+/// Measures [`Stats::peak`] from now on.
+///
+/// ```
+/// use sconce::{DType, Tensor, memory};
+/// memory::reset_peak();
+/// let before = memory::stats().in_use;
+/// drop(Tensor::ones([1 << 20], DType::F32)?.add(1.0)?);
+/// assert_eq!(memory::stats().in_use, before);
+/// assert!(memory::stats().peak >= before + (8 << 20));
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn reset_peak() {
+    let mut cache = cache();
+    cache.peak = cache.in_use;
 }
 
 /// Frees all cached memory.

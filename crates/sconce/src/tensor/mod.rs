@@ -3,6 +3,7 @@
 pub(crate) mod convert;
 mod dims;
 mod display;
+pub mod dlpack;
 pub(crate) mod dtype;
 mod free;
 pub(crate) mod hooks;
@@ -11,14 +12,18 @@ pub mod memory;
 pub(crate) mod node;
 pub(crate) mod promote;
 pub(crate) mod scalar;
+#[cfg(feature = "serde")]
+mod serialize;
 pub(crate) mod sizes;
 pub(crate) mod storage;
+pub(crate) mod trace;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::LocalKey;
 
 pub use self::dims::Dims;
+pub use self::display::PrintOptions;
 pub(crate) use self::dtype::DType;
 use self::free::FreeList;
 use self::hooks::{HookHandle, Hooks};
@@ -103,6 +108,8 @@ impl Drop for Inner {
 pub(crate) struct Extra {
     /// Hooks on the gradient of a leaf.
     pub(crate) hooks: Hooks,
+    /// Hooks on a leaf whose `.grad` was added to.
+    pub(crate) accumulated: Hooks,
     /// The path of a parameter in its model, for messages.
     pub(crate) label: Option<Arc<str>>,
     /// How a non-leaf keeps its gradient.

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -69,6 +70,9 @@ pub(crate) trait Node: Send + Sync {
 
     /// Hooks on the gradient of an output, in the order of registration.
     fn hooks(&self) -> &super::hooks::Hooks;
+
+    /// Where the operation was called, if it was recorded in anomaly mode.
+    fn trace(&self) -> Option<&Arc<super::trace::Trace>>;
 }
 
 /// A shared node. Dropping the last handle to a long chain does not recurse: nodes queue up and go one by one.

@@ -18,6 +18,8 @@
 
 #![allow(unsafe_code)]
 
+mod foreign;
+
 use std::alloc::{Layout as Memory, alloc, alloc_zeroed, dealloc};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -28,6 +30,7 @@ use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
+use self::foreign::Foreign;
 use super::free::FreeList;
 use super::memory;
 use super::node::Node;
@@ -118,8 +121,11 @@ impl<T: Pooled> Counted<T> {
     /// The value, if this handle is the only one.
     #[inline]
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        if !self.is_unique() {
+            return None;
+        }
         // SAFETY: this is the only handle, borrowed exclusively, so nobody can make another or use the value meanwhile.
-        self.is_unique().then_some(unsafe { &mut self.0.as_mut().value })
+        Some(unsafe { &mut self.0.as_mut().value })
     }
 }
 
@@ -303,6 +309,7 @@ struct Inline(UnsafeCell<[u8; INLINE]>);
 enum Data {
     Inline(Inline),
     Heap(Option<Allocation>),
+    Foreign(Foreign),
 }
 
 // SAFETY: the bytes are touched only under the block's lock or by a sole owner (see the module's documentation).
@@ -346,7 +353,7 @@ impl Storage {
         if len <= INLINE {
             return Ok(Self::inline(len));
         }
-        Self::heap(op, len, Allocation::new(len, true))
+        Self::heap(op, len, memory::take_zeroed(len))
     }
 
     /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::try_zeroed`].
@@ -415,6 +422,7 @@ impl Storage {
             Data::Heap(allocation) => {
                 allocation.as_ref().map_or(NonNull::dangling().as_ptr(), |a| a.ptr.as_ptr())
             }
+            Data::Foreign(foreign) => foreign.ptr(),
         }
     }
 
@@ -489,9 +497,9 @@ impl Storage {
         let end = (start + n) * size_of::<T>();
         assert!(end <= self.len(), "a layout stays within its storage");
         let _guard = self.read(op)?;
-        // SAFETY: in bounds (checked above), aligned (allocations are 16-byte aligned at least,
-        // checked by their maker, and offsets count whole elements), initialised, and not written to while the guard
-        // lives. Tensors of dtype bool hold only 0 and 1: every writer stores bools through `Elem::Bool`.
+        // SAFETY: in bounds (checked above), aligned (allocations are 16-byte aligned at least, checked by their maker,
+        // foreign memory is as its elements need, no view under another dtype has larger ones, and offsets count whole
+        // elements), initialised, and not written to while the guard lives. Tensors of dtype bool hold only 0 and 1: every writer stores bools through `Elem::Bool`.
         let elements = unsafe { std::slice::from_raw_parts(self.ptr().cast::<T>().add(start), n) };
         Ok(f(elements))
     }

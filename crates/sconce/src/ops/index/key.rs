@@ -1,6 +1,6 @@
 //! Indexing with brackets, as Python has it: positions, ranges, new axes, masks and tensors of positions.
 
-use std::ops::{Range, RangeFrom, RangeFull, RangeTo};
+use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive};
 
 use super::places::Places;
 use crate::ops::registry::{OpInfo, Sample};
@@ -10,8 +10,46 @@ use crate::{Error, Result};
 
 /// One part of a key: what stands between two commas in Python's brackets.
 ///
-/// Made from what reads like it: an integer, a range, a tensor of integers or bools, a vector of integers. A bool adds a
-/// dimension of size 1 or 0.
+/// [`get`](Tensor::get) reads and [`set`](Tensor::set) assigns what a key picks: one part, or a tuple of up to six. Parts
+/// are made from what reads like them; only steps, new axes and the ellipsis are spelled out.
+///
+/// | NumPy and PyTorch | here | gives |
+/// | --- | --- | --- |
+/// | `x[1]`, `x[-1]` | `x.get(1)`, `x.get(-1)` | a view without that dimension |
+/// | `x[0, 2]` | `x.get((0, 2))` | a view |
+/// | `x[1:3]`, `x[:-1]`, `x[2:]` | `x.get(1..3)`, `x.get(..-1)`, `x.get(2..)` | a view; bounds are clamped |
+/// | `x[:, 1:3]` | `x.get((.., 1..3))` | a view |
+/// | `x[::2]`, `x[1:7:3]` | `Index::Slice(None, None, 2)`, `Index::Slice(Some(1), Some(7), 3)` | a view |
+/// | `x[::-1]` | `x.flip(0)` | a copy; as PyTorch, `get` refuses what NumPy allows |
+/// | `x[..., 0]` | `x.get((Index::Ellipsis, 0))` | a view |
+/// | `x[None]`, `x[:, np.newaxis]` | `x.get(Index::NewAxis)`, `x.get((.., Index::NewAxis))` | a view |
+/// | `x[True]`, `x[False]` | `x.get(true)`, `x.get(false)` | a copy with a new dimension of size 1 or 0 |
+/// | `x[x > 0]` | `x.get(&x.gt(0)?)` | a copy of one dimension |
+/// | `x[rows]`, `x[[0, 2]]` | `x.get(&rows)`, `x.get([0i64, 2])` | a copy |
+/// | `x[rows, :, columns]` | `x.get((&rows, .., &columns))` | a copy |
+/// | `x[1:] = y`, `x[:, 0] = 0` | `x.set(1.., &y)`, `x.set((.., 0), 0)` | |
+/// | `x[x < 0] = 0` | `x.set(&x.lt(0)?, 0)` | |
+/// | `x[rows] = y` | `x.set(&rows, &y)` | of several values for one place the last |
+/// | `x[1] += y` | `x.get(1)?.add_(&y)` | |
+///
+/// ```
+/// use sconce::{DType, Index, Tensor};
+/// let x = Tensor::arange(0, 12, 1, DType::I64)?.view([3, 4])?;
+/// let list = |y: Tensor| y.to_vec::<i64>();
+/// assert_eq!(list(x.get(-1)?)?, [8, 9, 10, 11]);
+/// assert_eq!(list(x.get((0, 2))?)?, [2]);
+/// assert_eq!(list(x.get((..-1, 1..=2))?)?, [1, 2, 5, 6]);
+/// assert_eq!(list(x.get((.., Index::Slice(Some(1), None, 2)))?)?, [1, 3, 5, 7, 9, 11]);
+/// assert_eq!(list(x.get((Index::Ellipsis, 0))?)?, [0, 4, 8]);
+/// assert_eq!(x.get((.., Index::NewAxis))?.shape(), [3, 1, 4]);
+/// assert_eq!(list(x.get(&x.gt(9)?)?)?, [10, 11]);
+/// assert_eq!(list(x.get(([2i64, 0], 1..3))?)?, [9, 10, 1, 2]);
+/// x.get(1)?.add_(100)?;
+/// x.set((0, ..2), 7)?;
+/// assert_eq!(list(x.get(..2)?)?, [7, 7, 2, 3, 104, 105, 106, 107]);
+/// assert!(x.get(Index::Slice(None, None, -1)).is_err());
+/// # Ok::<(), sconce::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Index {
@@ -27,26 +65,48 @@ pub enum Index {
     Tensor(Tensor),
 }
 
+/// What does not fit is beyond any size as well.
+fn position<T: TryInto<isize>>(i: T) -> isize {
+    i.try_into().unwrap_or(isize::MAX)
+}
+
+/// The bound after an inclusive one; after the last element there is none.
+fn after<T: TryInto<isize>>(i: T) -> Option<isize> {
+    let end = position(i).saturating_add(1);
+    (end != 0).then_some(end)
+}
+
 macro_rules! from {
     ($($t:ty),*) => {$(
         impl From<$t> for Index {
             fn from(i: $t) -> Self {
-                Self::At(i as isize)
+                Self::At(position(i))
             }
         }
         impl From<Range<$t>> for Index {
             fn from(r: Range<$t>) -> Self {
-                Self::Slice(Some(r.start as isize), Some(r.end as isize), 1)
+                Self::Slice(Some(position(r.start)), Some(position(r.end)), 1)
+            }
+        }
+        impl From<RangeInclusive<$t>> for Index {
+            fn from(r: RangeInclusive<$t>) -> Self {
+                let (start, end) = r.into_inner();
+                Self::Slice(Some(position(start)), after(end), 1)
             }
         }
         impl From<RangeFrom<$t>> for Index {
             fn from(r: RangeFrom<$t>) -> Self {
-                Self::Slice(Some(r.start as isize), None, 1)
+                Self::Slice(Some(position(r.start)), None, 1)
             }
         }
         impl From<RangeTo<$t>> for Index {
             fn from(r: RangeTo<$t>) -> Self {
-                Self::Slice(None, Some(r.end as isize), 1)
+                Self::Slice(None, Some(position(r.end)), 1)
+            }
+        }
+        impl From<RangeToInclusive<$t>> for Index {
+            fn from(r: RangeToInclusive<$t>) -> Self {
+                Self::Slice(None, after(r.end), 1)
             }
         }
     )*};
@@ -63,6 +123,19 @@ impl From<RangeFull> for Index {
 impl From<bool> for Index {
     fn from(b: bool) -> Self {
         Self::Tensor(Tensor::scalar(b))
+    }
+}
+
+impl From<Vec<i64>> for Index {
+    fn from(positions: Vec<i64>) -> Self {
+        let n = positions.len();
+        Self::Tensor(Tensor::from_vec(positions, n).expect("as many elements as the shape says"))
+    }
+}
+
+impl<const N: usize> From<[i64; N]> for Index {
+    fn from(positions: [i64; N]) -> Self {
+        positions.to_vec().into()
     }
 }
 
@@ -185,15 +258,7 @@ fn resolve(op: &str, x: &Tensor, parts: &[Index]) -> Result<(Tensor, Vec<Option<
 impl Tensor {
     /// The elements that a key picks: a view for positions and ranges, a copy where tensors pick.
     ///
-    /// | Python | here |
-    /// | --- | --- |
-    /// | `x[1]` | `x.get(1)` |
-    /// | `x[:, 1:3]` | `x.get((.., 1..3))` |
-    /// | `x[..., 0]` | `x.get((Index::Ellipsis, 0))` |
-    /// | `x[::2, None]` | `x.get((Index::Slice(None, None, 2), Index::NewAxis))` |
-    /// | `x[x > 0]` | `x.get(&x.gt(0)?)` |
-    /// | `x[rows, :, columns]` | `x.get((&rows, .., &columns))` |
-    /// | `x[1:] = y` | `x.set(1.., &y)` |
+    /// [`Index`] has a table of keys beside Python's.
     ///
     /// Tensors of integers broadcast, and their shape takes the place of the dimensions that they pick of; it comes first
     /// if these are not neighbours. A bool tensor picks where it is true.

@@ -6,6 +6,7 @@ use crate::ops::driver::{build, layers};
 use crate::ops::pool::{AvgPool2dOptions, avg_pool2d};
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -37,7 +38,7 @@ pub(super) fn adaptive_avg_pool(op: &'static str, input: &Tensor, output_size: &
         let dim = input.dim() - spatial + i;
         let from = input.shape()[dim];
         if from != to {
-            y = Sparse::averages(from, to).apply(op, &y, dim)?;
+            y = Sparse::averages(from, to)?.apply(op, &y, dim)?;
         }
     }
     if y.is(input) { input.copy() } else { y.to(input.dtype()) }
@@ -78,7 +79,7 @@ pub fn adaptive_avg_pool2d(input: &Tensor, output_size: [usize; 2]) -> Result<Te
     if (3..=4).contains(&rank) {
         let (h, w) = (input.shape()[rank - 2], input.shape()[rank - 1]);
         let [oh, ow] = output_size;
-        if h * w > 0 && oh * ow > 0 && h % oh == 0 && w % ow == 0 {
+        if h * w > 0 && oh > 0 && ow > 0 && h % oh == 0 && w % ow == 0 {
             return avg_pool2d(input, AvgPool2dOptions::new([h / oh, w / ow])).context(|| OP);
         }
     }
@@ -104,6 +105,8 @@ pub fn adaptive_avg_pool3d(input: &Tensor, output_size: [usize; 3]) -> Result<Te
 /// The greatest element of each of nearly equal windows of `[planes, 1, H, W]`, with its index in its plane.
 fn adaptive_max_of_planes(op: &str, x: &Tensor, [oh, ow]: [usize; 2]) -> Result<(Tensor, Tensor)> {
     let (planes, h, w) = (x.shape()[0], x.shape()[2], x.shape()[3]);
+    // So that no product below overflows.
+    checked_numel(&[planes, h, w, oh, ow])?;
     let values = x.detach().to(DType::F64)?.contiguous()?;
     let indices = values.with_slice(|x: &[f64]| {
         build(op, &[planes, oh * ow], |out: &mut [i64]| {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use smallvec::smallvec;
 
-use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::ops::driver::{build, layers};
 use crate::tensor::dtype::Element;
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
+use crate::{Error, Result};
 
 /// A matrix by rows: the columns of the elements that are not 0, and those elements.
 #[derive(Debug)]
@@ -20,19 +21,28 @@ pub(super) struct Sparse {
 }
 
 impl Sparse {
-    /// Makes a matrix of rows of (column, element).
-    pub(super) fn new(columns: usize, rows: impl Iterator<Item = Vec<(usize, f64)>>) -> Self {
-        let mut this = Self { columns, starts: vec![0], elements: Vec::new() };
+    /// Makes a matrix of rows of (column, element); an error instead of an abort if there is no memory for so many rows.
+    pub(super) fn new(
+        columns: usize,
+        rows: impl ExactSizeIterator<Item = Vec<(usize, f64)>>,
+    ) -> Result<Self> {
+        let mut this = Self { columns, starts: Vec::new(), elements: Vec::new() };
+        let n = rows.len();
+        this.starts
+            .try_reserve_exact(n.saturating_add(1))
+            .map_err(|e| Error::argument(format!("cannot allocate {n} rows of weights")).with_source(e))?;
+        this.starts.push(0);
         for row in rows {
             debug_assert!(row.iter().all(|&(column, _)| column < columns), "columns of the matrix");
             this.elements.extend(row);
             this.starts.push(this.elements.len());
         }
-        this
+        Ok(this)
     }
 
     /// Averages of as many nearly equal windows as there are rows.
-    pub(super) fn averages(len: usize, windows: usize) -> Self {
+    pub(super) fn averages(len: usize, windows: usize) -> Result<Self> {
+        checked_numel(&[len, windows])?;
         Self::new(
             len,
             (0..windows).map(|i| {
@@ -50,7 +60,7 @@ impl Sparse {
         &self.elements[self.starts[i]..self.starts[i + 1]]
     }
 
-    fn transposed(&self) -> Self {
+    fn transposed(&self) -> Result<Self> {
         let mut rows = vec![Vec::new(); self.columns];
         for i in 0..self.rows() {
             for &(column, element) in self.row(i) {
@@ -132,7 +142,7 @@ impl Op for Along {
     }
 
     fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let matrix = Arc::new(self.matrix.transposed());
+        let matrix = Arc::new(self.matrix.transposed()?);
         Ok(smallvec![Some(apply(Self { op: self.op, dim: self.dim, matrix }, &[grad])?)])
     }
 }

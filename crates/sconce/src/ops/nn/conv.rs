@@ -5,8 +5,10 @@ use crate::ops::conv::{
     Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions,
     ConvTranspose3dOptions, batched, conv_transpose2d, conv2d,
 };
+use crate::ops::create::collect;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::Tensor;
+use crate::tensor::layout::checked_numel;
 use crate::{Context, Error, Result};
 
 /// Refuses inputs of other than `rank` dimensions (or one less, without a batch).
@@ -130,9 +132,10 @@ pub fn conv3d(
         let x = zeros_around(x, &[(padding, padding), (0, 0), (0, 0)])?;
         // Each window of planes becomes a sample of its own, its planes become channels.
         let planes = room / stride + 1;
-        let index: Vec<i64> =
-            (0..planes).flat_map(|o| (0..kernel).map(move |k| (o * stride + k * dilation) as i64)).collect();
-        let windows = x.index_select(2, &Tensor::from_vec(index, [planes * kernel])?)?;
+        let index = collect(OP, checked_numel(&[planes, kernel])?, |at| {
+            (at / kernel * stride + at % kernel * dilation) as i64
+        })?;
+        let windows = x.index_select(2, &index)?;
         let [n, c, _, h, w] = sizes(&x)?;
         let windows = windows
             .reshape([n, c, planes, kernel, h, w])?
@@ -222,10 +225,10 @@ pub fn conv_transpose3d(
             h,
             w,
         ])?;
-        let index: Vec<i64> =
-            (0..planes).flat_map(|i| (0..kernel).map(move |k| (i * stride + k * dilation) as i64)).collect();
+        let index =
+            collect(OP, planes * kernel, |at| (at / kernel * stride + at % kernel * dilation) as i64)?;
         let all = Tensor::zeros([n, channels, whole.max(padding + size), h, w], x.dtype())?;
-        let y = all.index_add(2, &Tensor::from_vec(index, [planes * kernel])?, &y)?;
+        let y = all.index_add(2, &index, &y)?;
         let y = y.narrow(2, padding as isize, size)?;
         match bias {
             Some(bias) if bias.shape() != [channels] => Err(Error::shape(format!(

@@ -2,6 +2,7 @@
 
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -64,7 +65,7 @@ pub fn affine_grid(theta: &Tensor, size: &[usize], align_corners: bool) -> Resul
             theta.shape()
         )));
     }
-    let points: usize = size[2..].iter().product();
+    let points = checked_numel(&size[2..])?;
     let base = crate::ops::driver::build(OP, &[points, spatial + 1], |out: &mut [f64]| {
         for (mut at, point) in out.chunks_exact_mut(spatial + 1).enumerate() {
             // The last dimension comes first: x, y, z, 1.

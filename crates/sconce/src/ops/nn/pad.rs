@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::ops::conv::ConvOptions;
+use crate::ops::create::collect;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Dims, Tensor};
@@ -85,7 +86,9 @@ pub(super) fn zeros_around(x: &Tensor, pads: &[(usize, usize)]) -> Result<Tensor
         return Ok(x.clone());
     }
     let mut all = vec![(0, 0); x.dim() - pads.len()];
-    all.extend(pads.iter().map(|&(before, after)| (before as isize, after as isize)));
+    // What does not fit is refused with the sum that it makes.
+    let signed = |n: usize| isize::try_from(n).unwrap_or(isize::MAX);
+    all.extend(pads.iter().map(|&(before, after)| (signed(before), signed(after))));
     apply(ConstantPad { pads: all, value: Scalar::Int(0) }, &[x])
 }
 
@@ -140,7 +143,8 @@ fn gathered(input: &Tensor, pads: &[(isize, isize)], dims: usize, mode: PadMode)
         let n = input.shape()[dim] as isize;
         let total = n.checked_add(before).and_then(|t| t.checked_add(after)).filter(|&t| t > 0);
         // A circle is closed after what is negative has been cut off.
-        let (start, kept) = (-before.min(0), n + before.min(0) + after.min(0));
+        let (start, kept) =
+            (before.min(0).saturating_neg(), n.saturating_add(before.min(0)).saturating_add(after.min(0)));
         let most = match mode {
             PadMode::Reflect => n - 1,
             PadMode::Circular => kept,
@@ -159,9 +163,9 @@ fn gathered(input: &Tensor, pads: &[(isize, isize)], dims: usize, mode: PadMode)
             PadMode::Circular => start + (i - start).rem_euclid(kept.max(1)),
             _ => i.clamp(0, n - 1),
         };
-        let index: Vec<i64> = (-before..n + after).map(|i| source(i) as i64).collect();
-        let len = index.len();
-        y = y.index_select(dim as isize, &Tensor::from_vec(index, [len])?)?;
+        let total = total.unwrap_or(0) as usize;
+        let index = collect("pad", total, |at| source((at as isize).saturating_sub(before)) as i64)?;
+        y = y.index_select(dim as isize, &index)?;
     }
     if y.is(input) { input.copy() } else { Ok(y) }
 }
@@ -192,7 +196,7 @@ pub fn pad_same<const N: usize>(
     }
     let mut pads = [(0, 0); N];
     for (i, pad) in pads.iter_mut().enumerate() {
-        let total = dilation[i] * kernel_size[i].saturating_sub(1);
+        let total = dilation[i].saturating_mul(kernel_size[i].saturating_sub(1));
         *pad = (total / 2, total - total / 2);
     }
     zeros_around(input, &pads)

@@ -6,6 +6,7 @@ use crate::ops::pool::{
 };
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -229,7 +230,7 @@ pub fn lp_pool<const N: usize>(input: &Tensor, options: LpPoolOptions<N>) -> Res
         };
     }
     let windows = AvgPoolOptions { stride, ceil_mode, ..AvgPoolOptions::new(kernel_size) };
-    let count: usize = kernel_size.iter().product();
+    let count = checked_numel(&kernel_size)?;
     let mean = avg_pool(&input.pow(norm_type)?, windows)?;
     mean.sign()?.mul(&mean.abs()?.relu()?)?.mul(count as f64)?.pow(1.0 / norm_type)
 }

@@ -2,6 +2,7 @@
 
 use super::adaptive::adaptive_avg_pool;
 use super::along::Sparse;
+use crate::ops::create::collect;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Tensor};
@@ -91,7 +92,7 @@ impl Axis {
         }
     }
 
-    fn nearest(&self, exact: bool, narrow: bool) -> Vec<i64> {
+    fn nearest(&self, exact: bool, narrow: bool) -> Result<Tensor> {
         let at = |i: usize| {
             let at = match (exact, narrow) {
                 (false, _) => self.position(i, true, narrow),
@@ -100,10 +101,10 @@ impl Axis {
             };
             (at.floor() as usize).min(self.from - 1) as i64
         };
-        (0..self.to).map(at).collect()
+        collect("interpolate", self.to, at)
     }
 
-    fn linear(&self, align_corners: bool, narrow: bool) -> Sparse {
+    fn linear(&self, align_corners: bool, narrow: bool) -> Result<Sparse> {
         let row = |i: usize| {
             if self.from == self.to {
                 return vec![(i, 1.0)];
@@ -117,7 +118,7 @@ impl Axis {
         Sparse::new(self.from, (0..self.to).map(row))
     }
 
-    fn cubic(&self, align_corners: bool, narrow: bool) -> Sparse {
+    fn cubic(&self, align_corners: bool, narrow: bool) -> Result<Sparse> {
         let row = |i: usize| {
             let at = self.position(i, align_corners, narrow);
             let low = at.floor();
@@ -128,7 +129,7 @@ impl Axis {
     }
 
     /// Weights that reach over all elements that an output stands for.
-    fn antialiased(&self, cubic: bool) -> Sparse {
+    fn antialiased(&self, cubic: bool) -> Result<Sparse> {
         let reach = if cubic { 2.0 } else { 1.0 };
         let stretch = self.step.max(1.0);
         let support = reach * stretch;
@@ -244,9 +245,9 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
     // Halves are rounded once, at the end; so are their gradients.
     let mut y = if half { input.to(DType::F32)? } else { input.clone() };
     if !smooth {
-        for (d, &len) in to.iter().enumerate() {
-            let index = axis(d).nearest(mode == Interpolation::NearestExact, narrow);
-            y = y.index_select(d as isize + 2, &Tensor::from_vec(index, [len])?)?;
+        for d in 0..spatial {
+            let index = axis(d).nearest(mode == Interpolation::NearestExact, narrow)?;
+            y = y.index_select(d as isize + 2, &index)?;
         }
         return if half { y.to(dtype) } else { Ok(y) };
     }
@@ -261,7 +262,7 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
             Interpolation::Bicubic => axis.cubic(align_corners, narrow),
             _ => axis.linear(align_corners, narrow),
         };
-        y = matrix.apply(OP, &y, d + 2)?;
+        y = matrix?.apply(OP, &y, d + 2)?;
         if bytes {
             y = y.add(0.5)?.floor()?.clamp(0, 255)?;
         }

@@ -2,7 +2,9 @@
 
 use super::pad::zeros_around;
 use crate::ops::conv::batched;
+use crate::ops::create::collect;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -42,7 +44,8 @@ fn with_last(x: &Tensor, dropped: usize, last: &[usize]) -> Dims {
 /// ```
 pub fn pixel_shuffle(input: &Tensor, upscale_factor: usize) -> Result<Tensor> {
     let r = upscale_factor;
-    let Some([c, h, w]) = image(input).filter(|s| r > 0 && s[0] % (r * r) == 0) else {
+    let divides = |c: usize| r > 0 && r.checked_mul(r).is_some_and(|square| c % square == 0);
+    let Some([c, h, w]) = image(input).filter(|s| divides(s[0])) else {
         return Err(refuse("pixel_shuffle", r, input));
     };
     let split = input.reshape(with_last(input, 3, &[c / (r * r), r, r, h, w]).as_slice())?;
@@ -118,7 +121,11 @@ impl UnfoldOptions {
             Some(room / self.stride[i] + 1)
         };
         match positive.then(|| count(0).zip(count(1))).flatten() {
-            Some((rows, columns)) => Ok([rows, columns]),
+            Some((rows, columns)) => {
+                checked_numel(&self.kernel_size)?;
+                checked_numel(&[rows, columns])?;
+                Ok([rows, columns])
+            }
             None => Err(Error::shape(format!("{op}: no window of {self:?} fits a size of {size:?}"))),
         }
     }
@@ -126,11 +133,8 @@ impl UnfoldOptions {
     /// For each element of a window and each window, where in the padded dimension that is.
     fn places(&self, i: usize, windows: usize) -> Result<Tensor> {
         let (stride, dilation) = (self.stride[i], self.dilation[i]);
-        let places: Vec<i64> = (0..self.kernel_size[i])
-            .flat_map(|k| (0..windows).map(move |o| (o * stride + k * dilation) as i64))
-            .collect();
-        let len = places.len();
-        Tensor::from_vec(places, [len])
+        let n = checked_numel(&[self.kernel_size[i], windows])?;
+        collect("unfold", n, |at| (at % windows * stride + at / windows * dilation) as i64)
     }
 
     fn pads(&self) -> [(usize, usize); 2] {

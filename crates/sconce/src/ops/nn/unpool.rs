@@ -4,6 +4,7 @@ use super::pool::check_rank;
 use crate::ops::driver::build;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
+use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
@@ -43,7 +44,7 @@ pub fn max_unpool<const N: usize>(
         return Err(Error::dtype(format!("{OP}: indices must be int64, found {}", indices.dtype())));
     }
     let lead = &input.shape()[..rank - N];
-    let (outer, plane) = (lead.iter().product::<usize>(), output_size.iter().product::<usize>());
+    let (outer, plane) = (lead.iter().product::<usize>(), checked_numel(&output_size)?);
     let mut shape = Dims::from_slice(lead);
     shape.extend_from_slice(&output_size);
     let inner: usize = input.shape()[rank - N..].iter().product();
@@ -65,8 +66,8 @@ pub fn unpooled_size<const N: usize>(
     padding: [usize; N],
 ) -> [usize; N] {
     std::array::from_fn(|i| {
-        let reach = pooled[i].saturating_sub(1) * stride[i] + kernel_size[i];
-        reach.saturating_sub(2 * padding[i])
+        let reach = pooled[i].saturating_sub(1).saturating_mul(stride[i]).saturating_add(kernel_size[i]);
+        reach.saturating_sub(padding[i].saturating_mul(2))
     })
 }
 
@@ -102,7 +103,9 @@ pub fn fractional_max_pool<const N: usize>(
     let rank = input.dim();
     let sizes: [usize; N] = std::array::from_fn(|i| input.shape()[rank - N + i]);
     let fits = |i: usize| {
-        kernel_size[i] > 0 && output_size[i] > 0 && output_size[i] + kernel_size[i] <= sizes[i] + 1
+        kernel_size[i] > 0
+            && output_size[i] > 0
+            && output_size[i].checked_add(kernel_size[i]).is_some_and(|reach| reach <= sizes[i] + 1)
     };
     if !(0..N).all(fits) {
         return Err(Error::shape(format!(
