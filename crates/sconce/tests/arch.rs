@@ -23,7 +23,7 @@ const EDGES: &[(&str, &str, &str)] = &[
 ];
 
 /// Where `unsafe` is allowed, beside the crate of kernels.
-const UNSAFE: &[&str] = &["tensor/storage.rs", "ops/driver/"];
+const UNSAFE: &[&str] = &["tensor/storage.rs", "ops/driver/", "io/map.rs"];
 
 /// Files of operations that have no samples for the generic tests: what operations are made of.
 const NOT_OPERATIONS: &[(&str, &str)] = &[
