@@ -6,11 +6,12 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use sconce::ErrorKind;
-use sconce::io::{self, Archive, Entry as Stored};
+use sconce::io::{Archive, Entry as Stored};
 use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
+use crate::progress::{self, Progress};
 use crate::text::{grouped, number, printable, short};
 use crate::{input, output, svg};
 
@@ -44,9 +45,10 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
-    let archive = io::open(input::path(matches, "file"))?;
+    let archive = progress::open(input::path(matches, "file"))?;
     let selector = input::given_selector(matches)?;
     let bins = matches.get_one::<u16>("bins").copied().unwrap_or(20).into();
+    let progress = Progress::of_archives(&[&archive]);
     let mut rows = Vec::new();
     for entry in input::select(&archive, selector.as_ref())? {
         let summary = match stats::of_entry(&archive, entry, bins) {
@@ -56,6 +58,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         };
         rows.push((entry, summary));
     }
+    drop(progress);
     if matches.get_flag("json") {
         write_json(&archive, &rows, out)?;
     } else if let Some(path) = matches.get_one::<OsString>("svg") {
