@@ -8,6 +8,9 @@ mod commands;
 mod html;
 mod input;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod progress;
 mod screen;
 mod table;
 mod text;

@@ -32,7 +32,7 @@ impl Drop for Folder {
 }
 
 fn recorded(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files/good").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good").join(name)
 }
 
 fn range(n: usize, shape: impl sconce::Sizes) -> Tensor {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use sconce::ErrorKind;
+<<<<<<< HEAD
 use sconce::io::{self, Archive, Entry as Stored};
 use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary, svg};
 use serde_json::{Value, json};
@@ -13,6 +14,16 @@ use serde_json::{Value, json};
 use super::{Entry, Failure};
 use crate::text::{grouped, number, printable};
 use crate::{input, output};
+=======
+use sconce::io::{Archive, Entry as Stored};
+use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary};
+use serde_json::{Value, json};
+
+use super::{Entry, Failure};
+use crate::progress::{self, Progress};
+use crate::text::{grouped, number, printable, short};
+use crate::{input, output, svg};
+>>>>>>> files
 
 pub(super) const ENTRY: Entry = Entry { name: "hist", arguments, run };
 
@@ -41,9 +52,10 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
-    let archive = io::open(input::path(matches, "file"))?;
+    let archive = progress::open(input::path(matches, "file"))?;
     let selector = input::given_selector(matches)?;
     let bins = matches.get_one::<u16>("bins").copied().unwrap_or(20).into();
+    let progress = Progress::of_archives(&[&archive]);
     let mut rows = Vec::new();
     for entry in input::select(&archive, selector.as_ref())? {
         let summary = match stats::of_entry(&archive, entry, bins) {
@@ -53,6 +65,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         };
         rows.push((entry, summary));
     }
+    drop(progress);
     if matches.get_flag("json") {
         write_json(&archive, &rows, out)?;
     } else if let Some(path) = matches.get_one::<OsString>("svg") {

@@ -1,5 +1,6 @@
 //! Statistics of parameters: one streaming pass over a tensor in memory or in a file.
 
+mod spectrum;
 mod stream;
 pub mod svg;
 pub mod text;
@@ -11,6 +12,7 @@ use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 pub use sconce_kernels::Stats;
+pub use spectrum::{SPECTRUM_ELEMENTS, SPECTRUM_SIDE, Spectrum};
 
 /// Tensors of more elements than this have their histogram taken from as many, in evenly spread blocks.
 ///

@@ -2,8 +2,14 @@
 
 use std::fmt::Write;
 
+<<<<<<< HEAD:crates/sconce/src/stats/svg.rs
 use super::Summary;
 use super::text::{grouped, short};
+=======
+use sconce::stats::{Spectrum, Summary};
+
+use crate::text::{grouped, short};
+>>>>>>> files:crates/sconce-cli/src/svg.rs
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 140.0;
@@ -77,6 +83,27 @@ pub fn chart(summary: &Summary) -> String {
         let _ = write!(svg, "<path class=\"zero\" d=\"M{x:.1} 0V{HEIGHT}\"/>");
     }
     svg.push_str("</svg>\n");
+    svg
+}
+
+/// Singular values from the greatest to the least, in logarithms: the height is six powers of ten.
+pub(crate) fn spectrum(spectrum: &Spectrum) -> String {
+    const HEIGHT: f64 = 100.0;
+    const DECADES: f64 = 6.0;
+    let values = &spectrum.values;
+    let greatest = values.first().copied().unwrap_or(0.0);
+    let width = values.len() as f64 * 10.0;
+    let mut svg = format!(
+        "<svg class=\"spectrum\" viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"singular values\"><path class=\"bars\" d=\"M0 {HEIGHT}"
+    );
+    for (i, x) in values.iter().enumerate() {
+        let depth = if greatest > 0.0 { (greatest / x).log10().clamp(0.0, DECADES) } else { DECADES };
+        // What is there is seen.
+        let y = (depth / DECADES * HEIGHT).min(HEIGHT - 1.0);
+        let _ = write!(svg, "V{y:.1}H{}", (i + 1) * 10);
+    }
+    let _ = writeln!(svg, "V{HEIGHT}z\"/></svg>");
     svg
 }
 
