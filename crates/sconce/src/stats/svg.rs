@@ -2,14 +2,8 @@
 
 use std::fmt::Write;
 
-<<<<<<< HEAD:crates/sconce/src/stats/svg.rs
-use super::Summary;
 use super::text::{grouped, short};
-=======
-use sconce::stats::{Spectrum, Summary};
-
-use crate::text::{grouped, short};
->>>>>>> files:crates/sconce-cli/src/svg.rs
+use super::{Spectrum, Summary};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 140.0;
