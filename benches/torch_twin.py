@@ -1,8 +1,12 @@
-"""PyTorch's side of the benchmark.
+"""PyTorch's side of the benchmark; usage: torch_twin.py MIB, the size of the model that is written to files.
 
 Reads lines "CALLS CLOCK NAME" and answers each with the seconds per call; 0 calls drop what the line has made.
+The lines of .safetensors files need the package safetensors.
 """
+import json
 import sys
+import tempfile
+from pathlib import Path
 from time import perf_counter, thread_time
 
 import torch
@@ -265,6 +269,117 @@ add_lines(four, prefix="4 elements: ", lines={
     "cumsum": lambda x, y, a, b, i: x.cumsum(0),
     "to f64": lambda x, y, a, b, i: x.to(torch.float64),
 })
+
+
+def in_folder(make):
+    """Calls a function of a folder that lasts as long as the call."""
+
+    def made():
+        folder = tempfile.TemporaryDirectory(prefix="sconce-bench-")
+        run = make(Path(folder.name))
+        return lambda folder=folder: run()
+
+    return made
+
+
+def linear_layers():
+    return nn.ModuleList(nn.Linear(2048, 2048) for _ in range(-(-int(sys.argv[1]) // 16)))
+
+
+def summary(x):
+    """What a row of `sconce stats` says."""
+    finite = x.isfinite()
+    return (
+        x.min(), x.max(), x.mean(), x.std(), x.norm(), x.abs().max(), (x == 0).sum(), x.isnan().sum(),
+        (x == float("inf")).sum(), (x == float("-inf")).sum(), x[finite].histc(64) if not finite.all() else x.histc(64),
+    )
+
+
+def write(folder, file):
+    state = linear_layers().state_dict()
+    if file.endswith(".pt"):
+        torch.save(state, folder / file)
+    else:
+        safetensors_of().save_file(state, folder / file)
+
+
+def safetensors_of():
+    import safetensors.torch
+
+    return safetensors.torch
+
+
+def read(path, **how):
+    return torch.load(path, weights_only=True, **how) if path.suffix == ".pt" else safetensors_of().load_file(path)
+
+
+def statistics(file):
+    def make(folder):
+        write(folder, file)
+        return lambda: [summary(x) for x in read(folder / file, **({"mmap": True} if file.endswith(".pt") else {})).values()]
+
+    return in_folder(make)
+
+
+def zero_biases(file):
+    def make(folder):
+        write(folder, file)
+
+        def run():
+            state = read(folder / file)
+            for name, x in state.items():
+                if name.endswith(".bias"):
+                    x.zero_()
+            if file.endswith(".pt"):
+                torch.save(state, folder / file)
+            else:
+                safetensors_of().save_file(state, folder / file)
+
+        return run
+
+    return in_folder(make)
+
+
+def convert(folder):
+    write(folder, "model.pt")
+    return lambda: safetensors_of().save_file(read(folder / "model.pt", mmap=True), folder / "model.safetensors")
+
+
+def list_shards(folder):
+    weights = {}
+    for shard in range(100):
+        names = [f"model.layers.{shard * 10 + i}.weight" for i in range(10)]
+        file = f"model-{shard:05}.safetensors"
+        safetensors_of().save_file({name: torch.zeros(16, 16) for name in names}, folder / file)
+        weights.update(dict.fromkeys(names, file))
+    (folder / "index.json").write_text(json.dumps({"weight_map": weights}))
+
+    def run():
+        found = []
+        for file in dict.fromkeys(json.loads((folder / "index.json").read_text())["weight_map"].values()):
+            with safetensors_of().safe_open(folder / file, "pt") as shard:
+                found += [(name, shard.get_slice(name).get_shape()) for name in shard.keys()]
+        assert len(found) == 1000
+
+    return run
+
+
+def load(file):
+    def make(folder):
+        write(folder, file)
+        model = linear_layers()
+        how = {"mmap": True} if file.endswith(".pt") else {}
+        return lambda: model.load_state_dict(read(folder / file, **how))
+
+    return in_folder(make)
+
+
+LINES["convert .pt to .safetensors"] = in_folder(convert)
+LINES["list an index of 100 shards"] = in_folder(list_shards)
+for kind in (".pt", ".safetensors"):
+    LINES[f"statistics of a {kind} file"] = statistics("model" + kind)
+    LINES[f"zero biases in place, {kind}"] = zero_biases("model" + kind)
+    LINES[f"load into a model, {kind}"] = load("model" + kind)
 
 
 def main():

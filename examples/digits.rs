@@ -2,20 +2,18 @@
 //!
 //! `cargo run --release --example digits`
 
-use std::io::Read;
-use std::path::Path;
+#[allow(dead_code, reason = "each example uses a part of it")]
+#[path = "common/digits.rs"]
+mod data;
 
-use flate2::read::GzDecoder;
+pub(crate) use data::Digits;
+use data::{STEPS, cross_entropy};
 use indicatif::{ProgressBar, ProgressStyle};
-use sconce::functional::{self, CrossEntropyOptions};
 use sconce::nn::{BatchNorm2d, Conv2dConfig, Linear, MaxPool2d, Padding, ReLU, Sequential};
 use sconce::optim::{Optimizer, Sgd};
 use sconce::prelude::*;
 use sconce::{Result, manual_seed};
 
-/// Rows trained on; the others are the test set.
-const TRAIN: usize = 1437;
-const BATCH: usize = 64;
 const EPOCHS: usize = 5;
 
 #[derive(Module)]
@@ -44,37 +42,6 @@ impl DigitsNet {
     }
 }
 
-/// Images `[1797, 1, 8, 8]` from 0 to 1, and their labels `[1797]`.
-pub(crate) struct Digits {
-    images: Tensor,
-    labels: Tensor,
-}
-
-impl Digits {
-    pub(crate) fn open() -> std::result::Result<Self, Box<dyn std::error::Error>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/digits.csv.gz");
-        let mut text = String::new();
-        GzDecoder::new(std::fs::File::open(path)?).read_to_string(&mut text)?;
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for line in text.lines() {
-            let numbers = line.split(',').map(str::parse).collect::<std::result::Result<Vec<u8>, _>>()?;
-            let (label, image) = numbers.split_last().ok_or("an empty line")?;
-            pixels.extend(image.iter().map(|&p| f32::from(p) / 16.0));
-            labels.push(i64::from(*label));
-        }
-        let rows = labels.len();
-        Ok(Self {
-            images: Tensor::from_vec(pixels, [rows, 1, 8, 8])?,
-            labels: Tensor::from_vec(labels, [rows])?,
-        })
-    }
-
-    fn rows(&self, start: usize, count: usize) -> Result<(Tensor, Tensor)> {
-        let start = start as isize;
-        Ok((self.images.narrow(0, start, count)?, self.labels.narrow(0, start, count)?))
-    }
-}
-
 /// The loss of every step, and the accuracy on the test set after every epoch.
 pub(crate) struct Run {
     pub(crate) losses: Vec<f64>,
@@ -88,18 +55,17 @@ pub(crate) fn fit(
     data: &Digits,
     train: fn(&mut DigitsNet),
 ) -> Result<Run> {
-    let steps = TRAIN / BATCH;
     let style =
         ProgressStyle::with_template("epoch {prefix} {bar:40} {pos}/{len} {msg}").expect("a valid template");
-    let bar = ProgressBar::new((EPOCHS * steps) as u64).with_style(style);
+    let bar = ProgressBar::new((EPOCHS * STEPS) as u64).with_style(style);
     let mut run = Run { losses: Vec::new(), accuracies: Vec::new() };
     for epoch in 1..=EPOCHS {
         bar.set_prefix(format!("{epoch}/{EPOCHS}"));
         train(model);
-        for step in 0..steps {
-            let (x, y) = data.rows(step * BATCH, BATCH)?;
+        for step in 0..STEPS {
+            let (x, y) = data.batch(step)?;
             optimizer.zero_grad();
-            let loss = functional::cross_entropy(&model.forward(&x)?, &y, CrossEntropyOptions::default())?;
+            let loss = cross_entropy(&model.forward(&x)?, &y)?;
             loss.backward()?;
             optimizer.step()?;
             run.losses.push(loss.item()?);
@@ -107,15 +73,10 @@ pub(crate) fn fit(
             bar.inc(1);
         }
         model.eval();
-        run.accuracies.push(no_grad(|| accuracy(model, data))?);
+        run.accuracies.push(data.accuracy(|x| model.forward(x))? / 100.0);
     }
     bar.finish_and_clear();
     Ok(run)
-}
-
-fn accuracy(model: &DigitsNet, data: &Digits) -> Result<f64> {
-    let (x, y) = data.rows(TRAIN, data.labels.shape()[0] - TRAIN)?;
-    model.forward(&x)?.argmax(1)?.eq(&y)?.to(DType::F32)?.mean(())?.item()
 }
 
 pub(crate) fn sgd() -> Sgd {
@@ -146,7 +107,7 @@ pub(crate) fn transfer(model: &mut DigitsNet, data: &Digits) -> Result<(Run, Vec
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    let data = Digits::open()?;
+    let data = Digits::open()?.square()?;
     manual_seed(0);
     let mut model = DigitsNet::new()?;
     println!("{}", model.summary());
@@ -163,7 +124,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 }
 
 fn print(run: &Run) {
-    for (epoch, (losses, accuracy)) in run.losses.chunks(TRAIN / BATCH).zip(&run.accuracies).enumerate() {
+    for (epoch, (losses, accuracy)) in run.losses.chunks(STEPS).zip(&run.accuracies).enumerate() {
         let mean = losses.iter().sum::<f64>() / losses.len() as f64;
         println!("epoch {}: mean loss {mean:.4}, test accuracy {:.2} %", epoch + 1, accuracy * 100.0);
     }

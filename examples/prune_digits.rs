@@ -2,21 +2,17 @@
 //!
 //! `cargo run --release --example prune_digits`
 
-use std::io::Read;
-use std::path::Path;
+#[allow(dead_code, reason = "each example uses a part of it")]
+#[path = "common/digits.rs"]
+mod data;
 
-use flate2::read::GzDecoder;
+use data::{Digits, STEPS, cross_entropy};
 use sconce::compress::Amount;
-use sconce::functional::{self, CrossEntropyOptions};
 use sconce::nn::parametrize::{self, LoraConfig};
 use sconce::nn::{Linear, ReLU, deepcopy, prune};
 use sconce::optim::{AdamW, AveragedModel, Averaging, GradientWatch, Optimizer, WatchRules};
 use sconce::prelude::*;
 use sconce::{Result, manual_seed};
-
-/// Rows trained on; the others are the test set.
-const TRAIN: usize = 1437;
-const BATCH: usize = 64;
 
 /// The network's layers, as a struct: so that it can be copied.
 #[derive(Clone, Module)]
@@ -32,46 +28,14 @@ impl Layer for Mlp {
     }
 }
 
-struct Digits {
-    images: Tensor,
-    labels: Tensor,
-}
-
-impl Digits {
-    fn open() -> std::result::Result<Self, Box<dyn std::error::Error>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/digits.csv.gz");
-        let mut text = String::new();
-        GzDecoder::new(std::fs::File::open(path)?).read_to_string(&mut text)?;
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-        for line in text.lines() {
-            let numbers = line.split(',').map(str::parse).collect::<std::result::Result<Vec<u8>, _>>()?;
-            let (label, image) = numbers.split_last().ok_or("an empty line")?;
-            pixels.extend(image.iter().map(|&p| f32::from(p) / 16.0));
-            labels.push(i64::from(*label));
-        }
-        let rows = labels.len();
-        Ok(Self { images: Tensor::from_vec(pixels, [rows, 64])?, labels: Tensor::from_vec(labels, [rows])? })
-    }
-
-    fn rows(&self, start: usize, count: usize) -> Result<(Tensor, Tensor)> {
-        let start = start as isize;
-        Ok((self.images.narrow(0, start, count)?, self.labels.narrow(0, start, count)?))
-    }
-
-    fn accuracy(&self, model: &impl Layer) -> Result<f64> {
-        let (x, y) = self.rows(TRAIN, self.labels.shape()[0] - TRAIN)?;
-        no_grad(|| Ok(100.0 * model.forward(&x)?.argmax(1)?.eq(&y)?.to(DType::F32)?.mean(())?.item()?))
-    }
-}
-
 /// Trains for some epochs; `after` runs after each step.
 fn fit(model: &Mlp, data: &Digits, epochs: usize, mut after: impl FnMut(&Mlp) -> Result<()>) -> Result<()> {
     let mut optimizer = Optimizer::new(model, AdamW { lr: 3e-3, ..AdamW::default() })?
         .group("**.bias", |rule| rule.weight_decay = 0.0)?;
-    for step in 0..epochs * (TRAIN / BATCH) {
-        let (x, y) = data.rows(step % (TRAIN / BATCH) * BATCH, BATCH)?;
+    for step in 0..epochs * STEPS {
+        let (x, y) = data.batch(step)?;
         optimizer.zero_grad();
-        functional::cross_entropy(&model.forward(&x)?, &y, CrossEntropyOptions::default())?.backward()?;
+        cross_entropy(&model.forward(&x)?, &y)?.backward()?;
         optimizer.step()?;
         after(model)?;
     }
@@ -91,8 +55,8 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         last = Some(watch.observe(model)?);
         Ok(())
     })?;
-    println!("trained: {:.2} %", data.accuracy(&model)?);
-    println!("average of the last steps: {:.2} %", data.accuracy(&average)?);
+    println!("trained: {:.2} %", data.accuracy(|x| model.forward(x))?);
+    println!("average of the last steps: {:.2} %", data.accuracy(|x| average.forward(x))?);
     if let Some(seen) = last {
         println!("{seen}");
     }
@@ -107,14 +71,18 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         .iter()
         .map(|layer| layer.weight.eq(0)?.to(DType::F64)?.sum(())?.item())
         .sum::<Result<f64>>()?;
-    println!("{:.1} % of the weights are 0: {:.2} %", 100.0 * zeros / (64.0 * 74.0), data.accuracy(&model)?);
+    println!(
+        "{:.1} % of the weights are 0: {:.2} %",
+        100.0 * zeros / (64.0 * 74.0),
+        data.accuracy(|x| model.forward(x))?
+    );
 
     // Adapters of rank 4, with everything else as it is.
     parametrize::lora(&mut model, "*.weight", LoraConfig { rank: 4, alpha: 4.0 })?;
     let trained: usize = model.parameters().iter().filter(|p| p.requires_grad()).map(|p| p.numel()).sum();
     fit(&model, &data, 5, |_| Ok(()))?;
-    println!("with {trained} parameters of adapters: {:.2} %", data.accuracy(&model)?);
+    println!("with {trained} parameters of adapters: {:.2} %", data.accuracy(|x| model.forward(x))?);
     parametrize::remove_parametrizations(&mut model, "*.weight", true)?;
-    println!("merged: {:.2} %", data.accuracy(&model)?);
+    println!("merged: {:.2} %", data.accuracy(|x| model.forward(x))?);
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::table::Target;
 
 /// What the command line sets.
 pub(crate) struct Options {
-    /// The size of the file of statistics.
+    /// The size of the model in files.
     pub(crate) file_mib: usize,
 }
 

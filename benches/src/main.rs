@@ -7,7 +7,7 @@
 //!
 //! Every line is run in turn with PyTorch's and with its floor, several times over; printed are the medians, and the
 //! median of the ratios of neighbours. Lines of one thread are measured by that thread's processor time, so that a busy machine does not
-//! distort them; the others need a quiet one. `--python` names an interpreter with PyTorch, which runs `torch_twin.py`; without it those columns
+//! distort them; the others need a quiet one. `--python` names an interpreter with PyTorch and safetensors, which runs `torch_twin.py`; without it those columns
 //! stay empty. `--instructions` counts the instructions of one call with valgrind instead of measuring time.
 
 mod lines;
@@ -80,7 +80,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         });
     }
-    let mut twin = arguments.python.as_deref().map(Twin::start).transpose()?;
+    let mut twin =
+        arguments.python.as_deref().map(|python| Twin::start(python, options.file_mib)).transpose()?;
     table::head(twin.as_ref().map(Twin::version));
     let mut missed = 0;
     for line in chosen {

@@ -17,10 +17,11 @@ pub(crate) struct Twin {
 
 impl Twin {
     /// Starts the script with an interpreter that has PyTorch.
-    pub(crate) fn start(python: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn start(python: &str, file_mib: usize) -> Result<Self, Box<dyn Error>> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("torch_twin.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut command = Command::new(python);
+        command.arg(script).arg(file_mib.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
         let input = child.stdin.take().ok_or("no input")?;
         let output = BufReader::new(child.stdout.take().ok_or("no output")?);
         let mut twin = Self { child, input, output, version: String::new() };

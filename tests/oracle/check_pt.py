@@ -11,7 +11,7 @@ import sys
 import torch
 
 FOLDER = pathlib.Path(sys.argv[1])
-RECORDED = pathlib.Path(__file__).parents[2] / "crates/sconce/tests/data/files/good"
+RECORDED = pathlib.Path(__file__).parents[2] / "conformance/corpus/files/good"
 
 
 def pattern(count, seed):

@@ -19,8 +19,12 @@ const MEMORY: u64 = 64 << 20;
 const MEMORY_PER_BYTE: u64 = 16;
 const TIME: Duration = Duration::from_secs(10);
 
-/// Bytes of a tensor that are hashed at once.
+/// Bytes of a tensor that are hashed at once: so few of a small one that its rows and blocks are cut.
 const CHUNK: usize = 1 << 20;
+const SMALL_CHUNK: usize = 40;
+
+/// What an error may be long, beside the path that it begins with.
+const LINE: usize = 300;
 
 /// The library's name of each format of the corpus.
 const FORMATS: &[(&str, &str)] = &[
@@ -58,6 +62,9 @@ pub(super) fn run(context: &Context, case: &Case) -> Result<(), Stop> {
     let path = context.folder.join(case.str("path")?);
     let (loaded, footprint) = measure(|| load(&path));
     check_footprint(&path, footprint)?;
+    if let Err(Stop::Refused(error)) = &loaded {
+        check_line(&path, &error.to_string())?;
+    }
     match (case.str("verdict")?, loaded) {
         ("refuse", Err(Stop::Refused(_))) | ("no_harm", Ok(_) | Err(Stop::Refused(_))) => Ok(()),
         ("refuse", Ok(_)) => wrong(format!("loaded: {}", case.json["why"])),
@@ -85,13 +92,23 @@ fn load(path: &Path) -> Result<Loaded, Stop> {
     let mut hashes = Vec::with_capacity(archive.entries().len());
     for entry in archive.entries() {
         let mut hash = Sha256::new();
-        archive.for_each_chunk(entry, CHUNK, |bytes| {
+        let chunk = if entry.bytes() < CHUNK as u64 { SMALL_CHUNK } else { CHUNK };
+        archive.for_each_chunk(entry, chunk, |bytes| {
             hash.update(bytes);
             Ok(())
         })?;
         hashes.push(hash.finalize().iter().map(|b| format!("{b:02x}")).collect());
     }
     Ok(Loaded { archive, hashes })
+}
+
+/// A file is refused in one line that begins with its path.
+fn check_line(path: &Path, line: &str) -> Result<(), Stop> {
+    let rest = line.strip_prefix(&*path.display().to_string()).and_then(|rest| rest.strip_prefix(": "));
+    match rest {
+        Some(rest) if !rest.contains('\n') && rest.len() <= LINE => Ok(()),
+        _ => wrong(format!("an unclear error: {line:?}")),
+    }
 }
 
 fn check_footprint(path: &Path, footprint: Footprint) -> Result<(), Stop> {

@@ -5,10 +5,14 @@ use std::fmt::Write;
 
 use sconce::anomaly::Anomaly;
 use sconce::io::{Archive, Entry};
+<<<<<<< HEAD
+use sconce::stats::svg::{self, escape};
 use sconce::stats::{HISTOGRAM_SAMPLE, Summary};
+=======
+use sconce::stats::{HISTOGRAM_SAMPLE, Spectrum, Summary};
+>>>>>>> files
 
 use crate::commands::word;
-use crate::svg::{self, escape};
 use crate::text::{grouped, short};
 
 /// Characters of a metadata value that are shown.
@@ -30,6 +34,8 @@ pub(crate) struct Page<'a> {
 pub(crate) struct Row<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) summary: Option<Summary>,
+    /// Its singular values, if they were asked for and it has some.
+    pub(crate) spectrum: Option<Spectrum>,
 }
 
 /// The whole document. Every text of the file is escaped, and nothing on the page is executed or loaded.
@@ -135,7 +141,7 @@ fn metadata(html: &mut String, archive: &Archive) {
 }
 
 fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, notes: &[&Anomaly]) {
-    let Row { entry, summary } = row;
+    let Row { entry, summary, spectrum } = row;
     let (name, dtype) = (escape(entry.name()), escape(entry.encoding().name()));
     let count = grouped(entry.numel() as u64);
     let _ = writeln!(html, "<section id=\"t{place}\">\n<h3>{name}</h3>");
@@ -175,5 +181,21 @@ fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, not
             }
         }
     }
+    if let Some(spectrum) = spectrum {
+        singular(html, spectrum);
+    }
     html.push_str("</section>\n");
+}
+
+fn singular(html: &mut String, spectrum: &Spectrum) {
+    let [greatest, least] =
+        [spectrum.values.first(), spectrum.values.last()].map(|x| short(x.copied().unwrap_or(0.0)));
+    html.push_str(&svg::spectrum(spectrum));
+    let _ = writeln!(html, "<p class=\"axis\"><span>{greatest}</span><span>{least}</span></p>");
+    let [stable, effective] = [spectrum.stable_rank(), spectrum.effective_rank()].map(short);
+    let count = grouped(spectrum.values.len() as u64);
+    let _ = writeln!(
+        html,
+        "<p>{count} singular values, drawn in logarithms · stable rank {stable} · effective rank {effective}</p>"
+    );
 }

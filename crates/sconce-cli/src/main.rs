@@ -8,8 +8,10 @@ mod commands;
 mod html;
 mod input;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod progress;
 mod screen;
-mod svg;
 mod table;
 mod text;
 

@@ -181,7 +181,7 @@ fn verify_scans_pickles() {
         assert!(output.out.contains(says), "{file}: {}", output.out);
     }
     // Every hostile file of the library's tests is told apart from a clean one.
-    let bad = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../sconce/tests/data/files/bad");
+    let bad = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/bad");
     let mut seen = 0;
     for file in std::fs::read_dir(bad).unwrap().map(|e| e.unwrap().path()) {
         let name = file.file_name().unwrap().to_str().unwrap();

@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn recorded(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../sconce/tests/data/files").join(kind)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files").join(kind)
 }
 
 fn good(name: &str) -> String {

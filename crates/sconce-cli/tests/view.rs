@@ -109,6 +109,21 @@ fn tree_search_histogram_and_values() {
     assert_eq!(status.exit_code(), 0);
 }
 
+/// Long work of any command shows how far it is.
+#[test]
+fn long_work_has_a_bar() {
+    let folder = Folder::new("progress");
+    let (path, bytes) = (folder.path("m.safetensors"), 1_u64 << 30);
+    let header = format!(r#"{{"x":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#);
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(&[&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+    // A hole, which takes no place on the disk.
+    file.set_len(8 + header.len() as u64 + bytes).unwrap();
+    let mut terminal = Terminal::run(&["verify", path.to_str().unwrap()]);
+    terminal.wait("a bar", |s| s.contains("of about 1.00 GiB"));
+    terminal.child.kill().expect("it is still at work");
+}
+
 #[test]
 fn without_a_terminal_it_says_so() {
     let folder = Folder::new("view-refused");

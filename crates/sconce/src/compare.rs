@@ -7,7 +7,7 @@ mod values;
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::io::{Archive, ContentHash, Encoding, Entry};
+use crate::io::{Archive, ContentHash, Encoding, Entry, by_storage};
 use crate::tensor::DType;
 use crate::{Error, ErrorKind, Result};
 
@@ -288,15 +288,7 @@ fn ties<'a>(a: &Archive, b: &Archive, pairs: &[Pair<'a>]) -> (Groups<'a>, Groups
         return (Vec::new(), Vec::new());
     }
     let groups = |storage: fn(&Pair<'a>) -> usize| {
-        let mut places: HashMap<usize, usize> = HashMap::new();
-        let mut groups: Groups<'a> = Vec::new();
-        for pair in pairs {
-            let place = *places.entry(storage(pair)).or_insert_with(|| {
-                groups.push(Vec::new());
-                groups.len() - 1
-            });
-            groups[place].push(pair.a.name());
-        }
+        let mut groups: Groups<'a> = by_storage(pairs.iter().map(|pair| (storage(pair), pair.a.name())));
         groups.retain(|names| names.len() > 1);
         groups
     };

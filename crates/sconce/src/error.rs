@@ -56,8 +56,25 @@ struct Repr {
     kind: ErrorKind,
     message: String,
     /// Innermost first.
-    context: Vec<String>,
+    context: Vec<Place>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// Where an error happened.
+enum Place {
+    /// Words.
+    Words(String),
+    /// The path of a part of a model, from a module that an outer one may say the path of.
+    Path(String),
+    /// The path of a part of a model, from the whole.
+    Whole(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Words(text) | Self::Path(text) | Self::Whole(text)) = self;
+        f.write_str(text)
+    }
 }
 
 impl Error {
@@ -74,7 +91,38 @@ impl Error {
     /// Adds where the error happened: a file, a parameter's path, an operation.
     #[must_use]
     pub fn context(mut self, place: impl Into<String>) -> Self {
-        self.0.context.push(place.into());
+        self.0.context.push(Place::Words(place.into()));
+        self
+    }
+
+    /// Adds the path of the part of a model that failed, as its container knows it: paths of nested parts are joined.
+    ///
+    /// ```
+    /// use sconce::{Context, Error};
+    ///
+    /// let inner: Result<(), Error> = Err(Error::shape("conv2d: 3 channels"));
+    /// let outer = inner.within("conv").within("features.0").unwrap_err();
+    /// assert_eq!(outer.to_string(), "features.0.conv: conv2d: 3 channels");
+    /// ```
+    #[must_use]
+    pub fn within(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        match self.0.context.last_mut() {
+            Some(Place::Path(inner)) => *inner = format!("{path}.{inner}"),
+            Some(Place::Whole(_)) => {}
+            _ => self.0.context.push(Place::Path(path)),
+        }
+        self
+    }
+
+    /// Adds the path of the part of a model that failed, as the model's parameters know it.
+    #[must_use]
+    pub(crate) fn at(mut self, path: &str) -> Self {
+        match self.0.context.last_mut() {
+            Some(Place::Whole(_)) => {}
+            Some(place @ Place::Path(_)) => *place = Place::Whole(format!("{path}.{place}")),
+            _ => self.0.context.push(Place::Whole(path.to_owned())),
+        }
         self
     }
 
@@ -150,11 +198,18 @@ impl From<std::io::Error> for Error {
 pub trait Context<T> {
     /// Adds where an error happened; the closure runs only on an error.
     fn context<S: Into<String>>(self, place: impl FnOnce() -> S) -> Result<T>;
+
+    /// Adds the path of the part of a model that failed; see [`Error::within`].
+    fn within(self, path: impl Into<String>) -> Result<T>;
 }
 
 impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn context<S: Into<String>>(self, place: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|e| e.into().context(place()))
+    }
+
+    fn within(self, path: impl Into<String>) -> Result<T> {
+        self.map_err(|e| e.into().within(path))
     }
 }
 

@@ -29,6 +29,7 @@
 //!
 //! | to … | read |
 //! |---|---|
+//! | inspect, freeze, prune, watch, export a model's parameters | [`guide`] |
 //! | compute with tensors | [`Tensor`], [`functional`], [`autograd`] |
 //! | define a model | [`Module`](trait@Module), [`nn`] |
 //! | pick parameters by path and kind | [`select`] |
@@ -46,6 +47,7 @@ pub mod compare;
 pub mod compress;
 mod error;
 pub mod functional;
+pub mod guide;
 pub mod io;
 pub mod merge;
 pub mod nn;

@@ -1,11 +1,10 @@
 //! Reads every byte of a file's tensors: checksums, NaN and infinities, hashes.
 
-use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::io::{Archive, ContentHash, Encoding, Entry, Numbers};
+use crate::io::{Archive, ContentHash, Encoding, Entry, Numbers, by_storage};
 use crate::tensor::DType;
 use crate::{Category, Result};
 
@@ -52,15 +51,7 @@ pub struct Special {
 pub fn tensors(archive: &Archive, pick: impl Fn(&Entry) -> bool) -> Result<Vec<Checked<'_>>> {
     let entries: Vec<&Entry> = archive.entries().iter().filter(|e| pick(e)).collect();
     // Checksums are checked by whoever reads a storage in order, so each storage is read by one thread.
-    let mut places: HashMap<usize, usize> = HashMap::new();
-    let mut groups: Vec<Vec<usize>> = Vec::new();
-    for (i, entry) in entries.iter().enumerate() {
-        let place = *places.entry(entry.storage()).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[place].push(i);
-    }
+    let groups = by_storage(entries.iter().enumerate().map(|(i, entry)| (entry.storage(), i)));
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<Option<Result<Checked<'_>>>>> = Mutex::new(entries.iter().map(|_| None).collect());
     let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(groups.len());

@@ -25,7 +25,7 @@ fn digits_trains_as_in_pytorch_and_transfers() -> Result<(), Box<dyn std::error:
         floats(&reference["digits"]["test_accuracy_per_epoch"]),
     );
 
-    let data = Digits::open()?;
+    let data = Digits::open()?.square()?;
     manual_seed(0);
     let mut model = DigitsNet::new()?;
     let mut optimizer = Optimizer::new(&model, sgd())?;

@@ -31,7 +31,7 @@ impl Random {
 /// Every good file that is recorded.
 fn seeds() -> Vec<Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["tests/data/gguf", "tests/data/legacy", "../../conformance/corpus/files/good"];
+    let folders = ["tests/data/legacy", "../../conformance/corpus/files/good"];
     let mut files: Vec<PathBuf> = folders
         .iter()
         .filter_map(|folder| std::fs::read_dir(root.join(folder)).ok())

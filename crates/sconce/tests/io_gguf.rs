@@ -8,7 +8,7 @@ use sconce::io::{self, Archive, Encoding, Entry, MetaArray, MetaValue, Options, 
 use sconce::{DType, Result};
 
 fn recorded(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/gguf").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good").join(name);
     std::fs::read(path).expect(name)
 }
 

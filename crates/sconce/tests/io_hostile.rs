@@ -28,7 +28,7 @@ const FILES: &[&str] = &[
 const READ_BYTES: u64 = 1 << 16;
 
 fn load(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files/good").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good").join(name);
     std::fs::read(path).expect("a recorded file")
 }
 

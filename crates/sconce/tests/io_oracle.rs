@@ -189,7 +189,7 @@ fn files_for_pytorch_are_written() -> Result<()> {
     manual_seed(0);
     network()?.save(folder.join("network.safetensors"))?;
 
-    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files/good");
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good");
     let mut rewritten = 0;
     for file in std::fs::read_dir(recorded).expect("the recorded files") {
         let path = file.expect("a file").path();

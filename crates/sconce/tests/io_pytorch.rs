@@ -6,7 +6,7 @@ use sconce::io::{self, Archive, Entry, Objects, Options, Quantizer, Source, Tree
 use sconce::{DType, ErrorKind, Result};
 
 fn recorded(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files").join(name)
 }
 
 fn reopen(archive: &Archive) -> Result<Archive> {

@@ -152,7 +152,8 @@ fn without_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
 /// Indices that point out of a sparse tensor are found when the file is opened.
 #[test]
 fn sparse_indices_stay_in_the_shape() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/files/good/torch_sparse.pt");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good/torch_sparse.pt");
     let good = without_checksums(std::fs::read(path).expect("a recorded file"));
     assert!(read(good.clone()).is_ok());
     for (name, index, value, reason) in [

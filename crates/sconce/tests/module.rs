@@ -407,7 +407,7 @@ fn loading_names_every_fault_and_changes_nothing() -> Result<()> {
     );
     assert_eq!(
         strict(&[]),
-        "load_state_dict: no name of the state dict fits the module; 4 missing: 0.weight, 0.bias, 1.weight, 1.bias"
+        "load_state_dict: no name of the state dict fits the module: is it of another architecture?; 4 missing: 0.weight, 0.bias, 1.weight, 1.bias"
     );
     Ok(())
 }

@@ -6,7 +6,7 @@ use sconce::nn::init::{
 };
 use sconce::nn::{
     BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, CrossEntropyLoss, Dropout, Flatten,
-    Identity, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU, Sequential,
+    Identity, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU, Sequential, TransformerEncoderLayer,
 };
 use sconce::prelude::*;
 use sconce::{Result, fork_rng, manual_seed};
@@ -222,6 +222,23 @@ fn network() -> Result<Sequential> {
         .add(Linear::new(18, 3)?))
 }
 
+#[derive(Module)]
+struct Own {
+    features: Sequential,
+    layers: Vec<Linear>,
+    encoder: TransformerEncoderLayer,
+}
+
+impl Own {
+    fn forward(&self, which: usize, x: &Tensor) -> Result<Tensor> {
+        match which {
+            0 => self.features.forward(x),
+            1 => self.layers[0].forward(x),
+            _ => self.encoder.forward(x),
+        }
+    }
+}
+
 #[test]
 fn errors_name_the_place() -> Result<()> {
     let net = network()?;
@@ -229,8 +246,27 @@ fn errors_name_the_place() -> Result<()> {
         |shape: &[usize]| net.forward(&Tensor::zeros(shape, DType::F32).unwrap()).unwrap_err().to_string();
     assert!(message(&[2, 3, 8, 8]).starts_with("0: conv2d: "), "{}", message(&[2, 3, 8, 8]));
     net.named_parameters();
-    assert!(message(&[2, 3, 8, 8]).starts_with("0: `0.weight`: conv2d: "), "{}", message(&[2, 3, 8, 8]));
-    assert!(message(&[2, 1, 9, 12]).starts_with("7: `7.weight`: linear: "), "{}", message(&[2, 1, 9, 12]));
+    assert!(message(&[2, 3, 8, 8]).starts_with("0: conv2d: "), "{}", message(&[2, 3, 8, 8]));
+    assert!(message(&[2, 1, 9, 12]).starts_with("7: linear: "), "{}", message(&[2, 1, 9, 12]));
+    // Containers join what they know; a module of one's own knows once it was listed.
+    let blocks =
+        Sequential::new().add_named("block", Sequential::new().add_named("conv", Conv2d::new(1, 2, 3)?)?)?;
+    let net = Sequential::new().add(ReLU).add(blocks);
+    let x = Tensor::zeros([2, 3, 8, 8], DType::F32)?;
+    let error = net.forward(&x).unwrap_err().to_string();
+    assert!(error.starts_with("1.block.conv: conv2d: "), "{error}");
+
+    let own =
+        Own { features: net, layers: vec![Linear::new(2, 2)?], encoder: TransformerEncoderLayer::new(4, 2)? };
+    let message = |i: usize| own.forward(i, &x).unwrap_err().to_string();
+    assert!(message(0).starts_with("1.block.conv: conv2d: "), "{}", message(0));
+    assert!(message(1).starts_with("linear: "), "{}", message(1));
+    own.features.named_parameters();
+    own.named_parameters();
+    assert!(message(0).starts_with("features.1.block.conv: conv2d: "), "{}", message(0));
+    assert!(message(1).starts_with("layers.0: linear: "), "{}", message(1));
+    assert!(message(2).starts_with("encoder.self_attn: MultiheadAttention: "), "{}", message(2));
+
     let error = BatchNorm2d::new(3)?.forward(&Tensor::zeros([2, 4, 1, 1], DType::F32)?).unwrap_err();
     assert_eq!(error.to_string(), "BatchNorm2d: expected 4 dimensions with 3 channels, found [2, 4, 1, 1]");
     Ok(())

@@ -2,11 +2,11 @@
 
 use sconce::nn::{Linear, Param};
 use sconce::optim::{
-    Adam, AdamW, ClipOptions, Optimizer, OptimizerState, Outcome, Rule, Sgd, Value, clip_grad_norm_,
-    clip_grad_value_,
+    Adam, AdamW, ClipOptions, GradScaler, Optimizer, OptimizerState, Outcome, Rule, Sgd, Value,
+    clip_grad_norm_, clip_grad_value_,
 };
 use sconce::prelude::*;
-use sconce::{ErrorKind, Result};
+use sconce::{Error, ErrorKind, Result};
 
 const START: [f32; 3] = [1.0, -2.0, 3.0];
 /// Of each step; in the third there is none.
@@ -236,7 +236,10 @@ fn parameter_lists_are_checked() -> Result<()> {
     assert_eq!(message(vec![]), "SGD: got an empty parameter list");
     assert_eq!(message(vec![p.clone(), p.clone()]), "SGD: `1` is given twice");
     assert_eq!(message(vec![p.mul(2.0)?]), "SGD: `0` is a result of other tensors, not a parameter");
-    assert_eq!(message(vec![p.detach()]), "SGD: all 1 parameters are frozen");
+    assert_eq!(
+        message(vec![p.detach()]),
+        "SGD: all 1 parameters are frozen: unfreeze what is to be trained first"
+    );
     let mut optimizer = Optimizer::new(vec![p.clone()], Sgd::default())?;
     assert!(optimizer.add_param_group(vec![p], |_| {}).is_err());
     assert!(optimizer.add_param_group(Vec::<Tensor>::new(), |_| {}).is_err());
@@ -529,5 +532,75 @@ fn clipping_without_gradients_finds_a_norm_of_zero_in_every_order() -> Result<()
         let options = ClipOptions { norm_type, error_if_nonfinite: true };
         assert_eq!(clip_grad_norm_(vec![start()], 1.0, options)?, 0.0, "{norm_type}");
     }
+    Ok(())
+}
+
+#[test]
+fn hooks_run_around_a_step() -> Result<()> {
+    use std::sync::{Arc, Mutex};
+    let x = Tensor::ones([2], DType::F32)?.requires_grad_(true)?;
+    let mut optimizer = Optimizer::new(vec![x.clone()], Sgd { lr: 1.0, ..Sgd::default() })?;
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let note = |word: &'static str| {
+        let (seen, x) = (seen.clone(), x.clone());
+        move |_: &mut Optimizer<Sgd>| {
+            seen.lock().unwrap().push((word, x.to_vec::<f32>()?[0]));
+            Ok(())
+        }
+    };
+    optimizer.register_step_pre_hook(note("before"));
+    let after = optimizer.register_step_post_hook(note("after"));
+    optimizer.register_step_pre_hook(|optimizer| {
+        optimizer.set_lr(0.5);
+        Ok(())
+    });
+    x.set_grad(Some(x.ones_like()?))?;
+    optimizer.step()?;
+    assert!(optimizer.remove_step_hook(after) && !optimizer.remove_step_hook(after));
+    optimizer.step()?;
+    assert_eq!(*seen.lock().unwrap(), [("before", 1.0), ("after", 0.5), ("before", 0.5)]);
+
+    // A hook that fails ends the step, and stays.
+    optimizer.register_step_pre_hook(|_| Err(Error::argument("no")));
+    let before = x.to_vec::<f32>()?;
+    assert_eq!(optimizer.step().unwrap_err().to_string(), "no");
+    assert_eq!(x.to_vec::<f32>()?, before);
+    assert!(optimizer.step().is_err());
+    Ok(())
+}
+
+#[test]
+fn scaled_steps_are_left_out_when_gradients_overflow() -> Result<()> {
+    let x = Tensor::ones([1], DType::F32)?.requires_grad_(true)?;
+    let mut optimizer = Optimizer::new(vec![x.clone()], Sgd { lr: 1.0, ..Sgd::default() })?;
+    let mut scaler = GradScaler::new(8.0);
+    scaler.growth_interval = 2;
+    // The gradient, whether there is a step, and PyTorch's scale and tracker afterwards.
+    let cases = [
+        (0.25, true, 8.0, 1),
+        (0.25, true, 16.0, 0),
+        (f64::INFINITY, false, 8.0, 0),
+        (f64::NAN, false, 4.0, 0),
+        (0.25, true, 4.0, 1),
+        (f64::NAN, false, 2.0, 0),
+    ];
+    for (gradient, steps, scale, tracker) in cases {
+        let before = x.item()?;
+        optimizer.zero_grad();
+        scaler.scale(&x.mul(gradient)?.sum(())?)?.backward()?;
+        assert_eq!(scaler.step(&mut optimizer)?, steps, "{gradient}");
+        scaler.update();
+        assert_eq!((scaler.scale, scaler.growth_tracker), (scale, tracker), "{gradient}");
+        assert_eq!(x.item()?, if steps { before - gradient } else { before });
+    }
+    optimizer.zero_grad();
+    scaler.scale(&x.mul(3.0)?.sum(())?)?.backward()?;
+    assert!(scaler.unscale_(&optimizer)?);
+    assert_eq!(x.grad().unwrap().item()?, 3.0);
+    let message = |result: Result<bool>| result.unwrap_err().to_string();
+    assert_eq!(message(scaler.unscale_(&optimizer)), "GradScaler: unscale_ a second time: call update first");
+    assert!(scaler.step(&mut optimizer)?);
+    assert_eq!(message(scaler.step(&mut optimizer)), "GradScaler: a second step: call update first");
+    assert_eq!(message(scaler.unscale_(&optimizer)), "GradScaler: unscale_ after a step: call update first");
     Ok(())
 }

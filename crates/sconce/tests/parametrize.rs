@@ -219,7 +219,7 @@ fn faults_change_nothing() -> Result<()> {
         ("l1_unstructured: `0.weight`: cannot prune 25 of 24", {
             prune::l1_unstructured(&mut net, "0.weight", Amount::Count(25))
         }),
-        ("ln_structured: `0.bias`: slices along dimension 0 need two", {
+        ("ln_structured: `0.bias`: slices of a tensor of shape [4]: expected 2", {
             prune::ln_structured(&mut net, "0.bias", Amount::Count(1), 2.0, 0)
         }),
         ("l1_unstructured: `0.weight`: expected a fraction from 0 to 1, found 1.5", {

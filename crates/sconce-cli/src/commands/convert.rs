@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::io::Write;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use sconce::compress::{Report, cast_floats};
+use sconce::compress::{Edit, Report, cast_floats, edit_archive};
 
 use super::output::{self, Done, Target};
 use super::{Entry, Failure};
+use crate::input;
 
 pub(super) const ENTRY: Entry = Entry { name: "convert", arguments, run };
 
@@ -26,7 +27,8 @@ fn arguments() -> Command {
                 .long("dtype")
                 .value_name("DTYPE")
                 .help("Converts every floating point tensor, and blocks, to this dtype, e.g. float16"),
-        );
+        )
+        .arg(input::select_option().help("Which tensors are written, e.g. 'model.**'; all by default"));
     output::arguments(command)
 }
 
@@ -38,9 +40,14 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
     }
     let (mut archive, left_out) = output::open(matches)?;
     let mut report = Report::default();
+    if let Some(selector) = matches.get_one::<String>("selector") {
+        let keep = Edit::parse(&format!("keep {selector}"))?;
+        (archive, report) = edit_archive(&archive, &[keep]).map_err(|e| e.context(archive.name()))?;
+    }
     if let Some(dtype) = matches.get_one::<String>("dtype") {
         let (edited, changes) = cast_floats(&archive, dtype).map_err(|e| e.context(archive.name()))?;
-        (archive, report) = (edited, changes);
+        archive = edited;
+        report.changes.extend(changes.changes);
     }
     if !matches.get_flag("dry-run") {
         target.save(&archive)?;

@@ -5,11 +5,12 @@ use std::io::Write;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use sconce::compare::{self, Comparison, Difference, Options, Pair, Values};
-use sconce::io::{self, Archive, Entry as Stored};
+use sconce::io::{Archive, Entry as Stored};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
 use crate::input;
+use crate::progress::{self, Progress};
 use crate::table::{Cell, Table};
 use crate::text::{grouped, number, printable, short};
 
@@ -48,7 +49,8 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
-    let (a, b) = (io::open(input::path(matches, "a"))?, io::open(input::path(matches, "b"))?);
+    let [a, b] = ["a", "b"].map(|id| progress::open(input::path(matches, id)));
+    let (a, b) = (a?, b?);
     let selector = input::given_selector(matches)?;
     let picked = input::select_of(&[&a, &b], selector.as_ref())?;
     let names: HashSet<&str> = picked.iter().flatten().map(|e| e.name()).collect();
@@ -57,7 +59,9 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         rtol: exact.or(matches.get_one("rtol").copied()),
         atol: exact.or(matches.get_one("atol").copied()),
     };
+    let progress = Progress::of_archives(&[&a, &b]);
     let comparison = compare::archives(&a, &b, &options, |e| names.contains(e.name()))?;
+    drop(progress);
     if matches.get_flag("quiet") {
     } else if matches.get_flag("json") {
         write_json(&a, &b, &comparison, out)?;

@@ -6,18 +6,26 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use sconce::ErrorKind;
+<<<<<<< HEAD
 use sconce::io::{self, Archive, Entry as Stored};
+use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary, svg};
+use serde_json::{Value, json};
+
+use super::{Entry, Failure};
+use crate::text::{grouped, number, printable};
+use crate::{input, output};
+=======
+use sconce::io::{Archive, Entry as Stored};
 use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
+use crate::progress::{self, Progress};
 use crate::text::{grouped, number, printable, short};
 use crate::{input, output, svg};
+>>>>>>> files
 
 pub(super) const ENTRY: Entry = Entry { name: "hist", arguments, run };
-
-/// Characters of the longest bar.
-const WIDTH: usize = 50;
 
 fn arguments() -> Command {
     Command::new("hist")
@@ -44,9 +52,10 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
-    let archive = io::open(input::path(matches, "file"))?;
+    let archive = progress::open(input::path(matches, "file"))?;
     let selector = input::given_selector(matches)?;
     let bins = matches.get_one::<u16>("bins").copied().unwrap_or(20).into();
+    let progress = Progress::of_archives(&[&archive]);
     let mut rows = Vec::new();
     for entry in input::select(&archive, selector.as_ref())? {
         let summary = match stats::of_entry(&archive, entry, bins) {
@@ -56,6 +65,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         };
         rows.push((entry, summary));
     }
+    drop(progress);
     if matches.get_flag("json") {
         write_json(&archive, &rows, out)?;
     } else if let Some(path) = matches.get_one::<OsString>("svg") {
@@ -86,36 +96,10 @@ fn title(entry: &Stored) -> String {
 
 fn write_text(entry: &Stored, summary: &Result<Summary, String>, out: &mut dyn Write) -> std::io::Result<()> {
     writeln!(out, "{}", title(entry))?;
-    let Summary { stats, histogram } = match summary {
-        Ok(summary) => summary,
-        Err(reason) => return writeln!(out, "  {}", printable(reason)),
-    };
-    let most = histogram.iter().copied().max().unwrap_or(0);
-    let step = (stats.max - stats.min) / histogram.len() as f64;
-    let digits = histogram.iter().map(|&n| grouped(n).len()).max().unwrap_or(0);
-    for (i, &n) in histogram.iter().enumerate() {
-        if stats.finite() == 0 {
-            break;
-        }
-        let from = short(stats.min + step * i as f64);
-        writeln!(out, "{from:>11}  {:>digits$}  {}", grouped(n), bar(n, most))?;
+    match summary {
+        Ok(summary) => write!(out, "{summary}"),
+        Err(reason) => writeln!(out, "  {}", printable(reason)),
     }
-    if stats.finite() > 0 {
-        writeln!(out, "{:>11}", short(stats.max))?;
-    }
-    let (mean, std) = (short(if stats.finite() > 0 { stats.mean } else { f64::NAN }), short(stats.std(1)));
-    let [zeros, nan, inf] = [stats.zeros, stats.nan, stats.pos_inf + stats.neg_inf].map(grouped);
-    writeln!(out, "  mean {mean}, std {std}, {zeros} zeros, {nan} NaN, {inf} Inf")
-}
-
-/// A bar in eighths of a character; never nothing for something.
-fn bar(n: u64, most: u64) -> String {
-    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    if n == 0 {
-        return String::new();
-    }
-    let eighths = ((n as f64 / most as f64 * (WIDTH * 8) as f64).round() as usize).max(1);
-    "█".repeat(eighths / 8) + PARTS[eighths % 8]
 }
 
 fn write_json(archive: &Archive, rows: &[Row<'_>], out: &mut dyn Write) -> std::io::Result<()> {

@@ -3,10 +3,8 @@
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use sconce::io;
 use sconce::merge::{self, Method, Options};
 use sconce::{DType, Error};
 use serde_json::json;
@@ -14,6 +12,7 @@ use serde_json::json;
 use super::output::{self, Target};
 use super::{Entry, Failure};
 use crate::input;
+use crate::progress;
 use crate::text::{grouped, printable};
 
 pub(super) const ENTRY: Entry = Entry { name: "merge", arguments, run };
@@ -55,6 +54,7 @@ fn arguments() -> Command {
         .arg(float("lambda").default_value("1").help("ties: scales what is added to the base"))
         .arg(Arg::new("dtype").long("dtype").help("The type of merged tensors, e.g. float16; the first model's by default"))
         .arg(output::format())
+        .arg(output::shard_size())
         .arg(output::force())
         .arg(output::no_metadata())
         .arg(input::select_option())
@@ -76,8 +76,8 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         }
         None => None,
     };
-    let base = matches.get_one::<OsString>("base").map(|path| io::open(Path::new(path))).transpose()?;
-    let models = input::paths(matches).into_iter().map(io::open).collect::<sconce::Result<Vec<_>>>()?;
+    let base = matches.get_one::<OsString>("base").map(progress::open).transpose()?;
+    let models = input::paths(matches).into_iter().map(progress::open).collect::<sconce::Result<Vec<_>>>()?;
     let method = method(matches, models.len());
     if matches!(method, Method::Slerp { .. }) && matches.contains_id("weights") {
         return Err(Error::argument("slerp takes --t, not weights").into());

@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use sconce::compress::Report;
-use sconce::io::{self, Archive};
+use sconce::io::{self, Archive, Entry};
 use sconce::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::Failure;
+use crate::progress::{self, Progress};
 use crate::text::printable;
 
 /// Changes that are listed one by one before only their number is.
@@ -28,6 +29,35 @@ pub(super) fn format() -> Arg {
         .help("The format to write; by default the output's extension says")
 }
 
+/// The argument `--shard-size`.
+pub(super) fn shard_size() -> Arg {
+    Arg::new("shard-size").long("shard-size").value_name("SIZE").value_parser(bytes).help(
+        "Writes safetensors files of at most this size, such as 500MB or 2GiB, and their index; an output that ends with \
+         .safetensors.index.json is written so too, by 5GB",
+    )
+}
+
+/// A number of bytes with a unit, as Hugging Face's libraries take it.
+fn bytes(text: &str) -> std::result::Result<u64, String> {
+    let text = text.trim().to_ascii_uppercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KIB" => 1 << 10,
+        "MIB" => 1 << 20,
+        "GIB" => 1 << 30,
+        unit => return Err(format!("unknown unit {unit}; expected B, KB, MB, GB, KiB, MiB or GiB")),
+    };
+    let number: u64 = digits.trim().parse().map_err(|_| "expected a whole number and a unit".to_owned())?;
+    match number.checked_mul(unit) {
+        None | Some(0) => Err("expected at least one byte, and fewer than 2^64".to_owned()),
+        Some(bytes) => Ok(bytes),
+    }
+}
+
 /// The argument `--force`.
 pub(super) fn force() -> Arg {
     flag("force", "Replaces an output that exists")
@@ -42,6 +72,7 @@ pub(super) fn no_metadata() -> Arg {
 pub(super) fn arguments(command: Command) -> Command {
     command
         .arg(format())
+        .arg(shard_size())
         .arg(force())
         .arg(flag(
             "flat",
@@ -60,7 +91,7 @@ pub(super) fn input() -> Arg {
 /// Opens a file as `--flat` and `--no-metadata` want it, with the names of what they leave out.
 pub(super) fn open(matches: &ArgMatches) -> Result<(Archive, Vec<String>)> {
     let path = matches.get_one::<OsString>("file").expect("clap requires the file");
-    let mut archive = io::open(path)?;
+    let mut archive = progress::open(path)?;
     let mut left_out = Vec::new();
     if matches.get_flag("flat") {
         left_out = archive.tree().map(|tree| tree.plain_values()).unwrap_or_default();
@@ -90,7 +121,7 @@ pub(super) fn in_place() -> Arg {
     Arg::new("in-place")
         .long("in-place")
         .action(ArgAction::SetTrue)
-        .conflicts_with_all(["output", "format", "flat", "no-metadata"])
+        .conflicts_with_all(["output", "format", "shard-size", "flat", "no-metadata"])
         .help("Rewrites only the bytes touched; a crash at any point leaves the old file or the new one")
 }
 
@@ -134,15 +165,28 @@ impl How {
 pub(super) struct Target {
     path: PathBuf,
     format: &'static str,
+    /// The most bytes of a shard.
+    shard_bytes: u64,
     force: bool,
 }
+
+/// The name of the format of several files.
+const SHARDED: &str = "safetensors-sharded";
+
+/// What Hugging Face's libraries write by default.
+const SHARD_BYTES: u64 = 5_000_000_000;
 
 impl Target {
     /// The target that arguments name; an error if the format is not known or the file exists.
     pub(super) fn of(matches: &ArgMatches, path: &OsString) -> Result<Self> {
         let path = PathBuf::from(path);
         let shown = path.display().to_string();
-        let format = match matches.get_one::<String>("format") {
+        let shard_bytes = matches.get_one::<u64>("shard-size").copied();
+        let named = matches.get_one::<String>("format").map(String::as_str);
+        if let (Some(name), Some(_)) = (named.filter(|name| *name != SHARDED), shard_bytes) {
+            return Err(Error::argument(format!("--shard-size writes {SHARDED}, not {name}")));
+        }
+        let format = match named.or(shard_bytes.map(|_| SHARDED)) {
             Some(name) => io::FORMATS.iter().copied().find(|f| f.name() == name).ok_or_else(|| {
                 let names: Vec<_> = io::FORMATS.iter().map(|f| f.name()).collect();
                 Error::argument(format!("no format is named `{name}`; there are {}", names.join(", ")))
@@ -152,7 +196,8 @@ impl Target {
                     .context(shown)
             })?,
         };
-        Ok(Self { path, format: format.name(), force: matches.get_flag("force") })
+        let force = matches.get_flag("force");
+        Ok(Self { path, format: format.name(), shard_bytes: shard_bytes.unwrap_or(SHARD_BYTES), force })
     }
 
     /// The name of the format.
@@ -160,18 +205,23 @@ impl Target {
         self.format
     }
 
-    /// Fails if the file exists and must not be replaced.
+    /// Fails if the file exists and must not be replaced; which files shards are is known when they are written.
     pub(super) fn check(&self) -> Result<()> {
-        if !self.force && self.path.symlink_metadata().is_ok() {
-            return Err(Error::argument("the file exists; --force replaces it")
-                .context(self.path.display().to_string()));
+        match !self.force && self.format != SHARDED && self.path.symlink_metadata().is_ok() {
+            true => Err(exists(&self.path)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    /// Writes the file.
+    /// Writes the file, or the files.
     pub(super) fn save(&self, archive: &Archive) -> Result<()> {
-        archive.save(&self.path, self.format).map_err(|error| match error.kind() {
+        let _progress = Progress::of_archives(&[archive]);
+        let saved = if self.format == SHARDED {
+            self.save_sharded(archive)
+        } else {
+            archive.save(&self.path, self.format)
+        };
+        saved.map_err(|error| match error.kind() {
             ErrorKind::Unsupported if archive.tree().is_some_and(|t| !t.plain_values().is_empty()) => {
                 error.context("--flat leaves out what is no tensor")
             }
@@ -181,6 +231,18 @@ impl Target {
             _ => error,
         })
     }
+
+    fn save_sharded(&self, archive: &Archive) -> Result<()> {
+        let files = archive.sharded_files(&self.path, self.shard_bytes)?;
+        match files.into_iter().find(|file| !self.force && file.symlink_metadata().is_ok()) {
+            Some(file) => Err(exists(&file)),
+            None => archive.save_sharded(&self.path, self.shard_bytes).map(drop),
+        }
+    }
+}
+
+fn exists(path: &Path) -> Error {
+    Error::argument("the file exists; --force replaces it").context(path.display().to_string())
 }
 
 /// What a command did, or would do.
@@ -205,7 +267,10 @@ impl<'a> Done<'a> {
         left_out: &'a [String],
     ) -> Self {
         let untied = match output {
-            Some(target) if target.format != "pytorch" => ties(archive),
+            Some(target) if target.format != "pytorch" => {
+                let names = |group: Vec<&Entry>| group.into_iter().map(|e| e.name().to_owned()).collect();
+                archive.ties().into_iter().map(names).collect()
+            }
             _ => Vec::new(),
         };
         let dry_run = matches.get_flag("dry-run");
@@ -258,19 +323,4 @@ impl<'a> Done<'a> {
         writeln!(out, "{}: {}{end}", printable(&file), many(changes.len()))?;
         Ok(())
     }
-}
-
-/// The names of tensors that share a storage.
-fn ties(archive: &Archive) -> Vec<Vec<String>> {
-    let mut groups: Vec<Vec<String>> = Vec::new();
-    let mut group_of = std::collections::HashMap::new();
-    for entry in archive.entries() {
-        let group = *group_of.entry(entry.storage()).or_insert_with(|| {
-            groups.push(Vec::new());
-            groups.len() - 1
-        });
-        groups[group].push(entry.name().to_owned());
-    }
-    groups.retain(|group| group.len() > 1);
-    groups
 }

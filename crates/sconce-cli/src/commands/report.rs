@@ -4,14 +4,15 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use sconce::ErrorKind;
 use sconce::anomaly::{self, Anomaly, Severity};
-use sconce::io;
-use sconce::{ErrorKind, stats};
+use sconce::stats::{self, Spectrum};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
 use crate::html::{self, Page, Row};
+use crate::progress::{self, Progress};
 use crate::text::{grouped, printable};
 use crate::{input, output};
 
@@ -37,24 +38,37 @@ fn arguments() -> Command {
                 .required_unless_present("json")
                 .help("The page to write; it works offline"),
         )
+        .arg(
+            Arg::new("spectra")
+                .long("spectra")
+                .action(ArgAction::SetTrue)
+                .help("Adds the singular values of matrices, up to a lesser side of 1024"),
+        )
         .arg(input::json())
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     let path = input::path(matches, "file");
-    let archive = io::open(path)?;
+    let archive = progress::open(path)?;
     let selector = input::given_selector(matches)?;
-    let mut rows = Vec::new();
-    for entry in input::select(&archive, selector.as_ref())? {
-        let summary = match stats::of_entry(&archive, entry, BINS) {
+    let progress = Progress::of_archives(&[&archive]);
+    let entries = input::select(&archive, selector.as_ref())?;
+    let mut rows = Vec::with_capacity(entries.len());
+    for (&entry, summary) in entries.iter().zip(stats::of_entries(&archive, &entries, BINS)) {
+        let summary = match summary {
             Ok(summary) => Some(summary),
             Err(error) if error.kind() == ErrorKind::Unsupported => None,
             Err(error) => return Err(error.into()),
         };
-        rows.push(Row { entry, summary });
+        let spectrum = match matches.get_flag("spectra") {
+            true => Spectrum::of_entry(&archive, entry)?,
+            false => None,
+        };
+        rows.push(Row { entry, summary, spectrum });
     }
     let known: Vec<_> = rows.iter().filter_map(|r| Some((r.entry, r.summary.as_ref()?.stats))).collect();
     let anomalies = anomaly::find(&archive, &known)?;
+    drop(progress);
     let target = matches.get_one::<OsString>("output").map(Path::new);
     if let Some(target) = target {
         output::write(
@@ -72,13 +86,25 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
                 "explanation": a.explanation,
             })
         };
-        let document = json!({
+        let spectrum = |row: &Row<'_>| {
+            let found = row.spectrum.as_ref()?;
+            Some(json!({
+                "name": row.entry.name(),
+                "values": found.values,
+                "stable_rank": found.stable_rank(),
+                "effective_rank": found.effective_rank(),
+            }))
+        };
+        let mut document = json!({
             "file": archive.name(),
             "format": archive.format(),
             "tensors": rows.len(),
             "anomalies": anomalies.iter().map(odd).collect::<Vec<Value>>(),
             "output": target.map(|p| p.to_string_lossy()),
         });
+        if matches.get_flag("spectra") {
+            document["spectra"] = rows.iter().filter_map(spectrum).collect();
+        }
         writeln!(out, "{document:#}")?;
         return Ok(());
     }

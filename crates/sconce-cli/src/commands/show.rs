@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Entry, Failure};
 use crate::input;
+use crate::progress::{self, Progress};
 use crate::table::{Cell, Table};
 use crate::text::{bars, grouped, printable, short};
 
@@ -62,7 +63,7 @@ fn arguments() -> Command {
 }
 
 fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Failure> {
-    let archive = io::open(input::path(matches, "file"))?;
+    let archive = progress::open(input::path(matches, "file"))?;
     let selector = input::given_selector(matches)?;
     let sort = matches.get_one::<String>("sort").map_or("file", String::as_str);
     let entries = input::select(&archive, selector.as_ref())?;
@@ -109,7 +110,9 @@ fn show(
 ) -> std::result::Result<(), Failure> {
     let mut rows: Vec<Row<'_>> = Vec::with_capacity(entries.len());
     if view.stats {
+        let progress = Progress::of_archives(&[archive]);
         let summaries = stats::of_entries(archive, &entries, BINS);
+        drop(progress);
         for (entry, summary) in entries.into_iter().zip(summaries) {
             rows.push(match summary {
                 Ok(summary) => (entry, Some(summary)),

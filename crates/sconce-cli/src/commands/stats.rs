@@ -1,16 +1,18 @@
-//! `sconce stats`: a row of JSON for every tensor of many files.
+//! `sconce stats`: a row for every tensor of many files, as JSON or as a Parquet file.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write, stdout};
 use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use sconce::io::{self, ContentHash};
+use sconce::io::{Archive, ContentHash, Entry as Stored};
 use sconce::select::Selector;
-use sconce::{ErrorKind, stats};
+use sconce::stats::{self, Summary};
+use sconce::{ErrorKind, Result};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure, complain};
 use crate::input;
+use crate::progress::{self, Progress};
 use crate::text::number;
 
 pub(super) const ENTRY: Entry = Entry { name: "stats", arguments, run };
@@ -18,8 +20,11 @@ pub(super) const ENTRY: Entry = Entry { name: "stats", arguments, run };
 /// More ranges than anyone reads.
 const MAX_BINS: i64 = 1 << 16;
 
+/// Tensors that are summarised together, so that several threads share them, before their rows are written.
+const TOGETHER: usize = 256;
+
 fn arguments() -> Command {
-    Command::new("stats")
+    let command = Command::new("stats")
         .about("Writes statistics as rows for machines: one JSON object per line and tensor, over many files")
         .arg(input::files())
         .arg(input::select_option())
@@ -43,10 +48,20 @@ fn arguments() -> Command {
         .after_help(
             "A statistic of nothing is null; NaN and infinities are counted and left out of the others. A file or tensor \
              that cannot be read is reported on standard error, the rest is written, and the exit code is 2.",
-        )
+        );
+    #[cfg(feature = "parquet")]
+    let command = command.arg(
+        Arg::new("parquet")
+            .long("parquet")
+            .value_name("PATH")
+            .value_parser(value_parser!(std::ffi::OsString))
+            .conflicts_with("json")
+            .help("Writes the rows to a Parquet file instead, for DuckDB, Polars or Spark"),
+    );
+    command
 }
 
-fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
+fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Failure> {
     let selector = input::given_selector(matches)?;
     let options = Options {
         selector: selector.as_ref(),
@@ -54,16 +69,16 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         hash: matches.get_flag("hash"),
         values: !matches.get_flag("header"),
     };
-    let mut reported = false;
-    for path in input::paths(matches) {
-        match rows(path, &options, out) {
-            Err(Failure::Input(error)) => {
-                complain(&error);
-                reported = true;
-            }
-            other => other?,
-        }
+    let paths = input::paths(matches);
+    #[cfg(feature = "parquet")]
+    if let Some(path) = matches.get_one::<std::ffi::OsString>("parquet") {
+        let mut table = crate::parquet::Table::create(Path::new(path), &paths)?;
+        let reported = each_row(&paths, &options, &mut |row| Ok(table.push(row)?))?;
+        let rows = table.finish()?;
+        writeln!(out, "{}: {rows} rows", crate::text::printable(&path.to_string_lossy()))?;
+        return if reported { Err(Failure::Reported) } else { Ok(()) };
     }
+    let reported = each_row(&paths, &options, &mut |row| Ok(writeln!(out, "{row}")?))?;
     if reported { Err(Failure::Reported) } else { Ok(()) }
 }
 
@@ -74,48 +89,82 @@ struct Options<'a> {
     values: bool,
 }
 
-fn rows(path: &Path, options: &Options<'_>, out: &mut dyn Write) -> Result<(), Failure> {
-    let archive = io::open(path)?;
-    for entry in input::select(&archive, options.selector)? {
-        let mut row = json!({
-            "file": archive.name(),
-            "format": archive.format(),
-            "name": entry.name(),
-            "dtype": entry.encoding().name(),
-            "shape": entry.shape(),
-            "count": entry.numel(),
-            "bytes": entry.bytes(),
-        });
-        if options.values {
-            match stats::of_entry(&archive, entry, options.bins) {
-                Ok(summary) => {
-                    let s = summary.stats;
-                    let some = s.finite() > 0;
-                    let unless_empty = |x: f64| if some { number(x) } else { Value::Null };
-                    row["min"] = unless_empty(s.min);
-                    row["max"] = unless_empty(s.max);
-                    row["mean"] = unless_empty(s.mean);
-                    row["std"] = number(s.std(1));
-                    row["norm"] = number(s.norm());
-                    row["abs_max"] = unless_empty(s.abs_max());
-                    row["zeros"] = json!(s.zeros);
-                    row["nan"] = json!(s.nan);
-                    row["pos_inf"] = json!(s.pos_inf);
-                    row["neg_inf"] = json!(s.neg_inf);
-                    if options.bins > 0 {
-                        row["histogram"] = json!(summary.histogram);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Unsupported => {
-                    row["no_statistics"] = json!(error.to_string())
-                }
-                Err(error) => return Err(error.into()),
+/// What takes the rows.
+type Sink<'a> = &'a mut dyn FnMut(Value) -> std::result::Result<(), Failure>;
+
+/// Passes on the rows of all files; whether some could not be read, which is told at once.
+fn each_row(paths: &[&Path], options: &Options<'_>, sink: Sink<'_>) -> std::result::Result<bool, Failure> {
+    let mut reported = false;
+    for path in paths {
+        match rows(path, options, sink) {
+            Err(Failure::Input(error)) => {
+                complain(&error);
+                reported = true;
             }
+            other => other?,
         }
-        if options.hash {
-            row["hash"] = json!(format!("blake3:{}", ContentHash::of_tensor(&archive, entry)?));
+    }
+    Ok(reported)
+}
+
+fn rows(path: &Path, options: &Options<'_>, sink: Sink<'_>) -> std::result::Result<(), Failure> {
+    let archive = progress::open(path)?;
+    // Rows on the same terminal show it well enough.
+    let _progress = (!stdout().is_terminal()).then(|| Progress::of_archives(&[&archive]));
+    for entries in input::select(&archive, options.selector)?.chunks(TOGETHER) {
+        let mut summaries =
+            if options.values { stats::of_entries(&archive, entries, options.bins) } else { Vec::new() }
+                .into_iter();
+        for entry in entries {
+            let row = row(&archive, entry, summaries.next(), options)?;
+            sink(row)?;
         }
-        writeln!(out, "{row}")?;
     }
     Ok(())
+}
+
+fn row(
+    archive: &Archive,
+    entry: &Stored,
+    summary: Option<Result<Summary>>,
+    options: &Options<'_>,
+) -> Result<Value> {
+    let mut row = json!({
+        "file": archive.name(),
+        "format": archive.format(),
+        "name": entry.name(),
+        "dtype": entry.encoding().name(),
+        "shape": entry.shape(),
+        "count": entry.numel(),
+        "bytes": entry.bytes(),
+    });
+    match summary {
+        Some(Ok(summary)) => {
+            let s = summary.stats;
+            let some = s.finite() > 0;
+            let unless_empty = |x: f64| if some { number(x) } else { Value::Null };
+            row["min"] = unless_empty(s.min);
+            row["max"] = unless_empty(s.max);
+            row["mean"] = unless_empty(s.mean);
+            row["std"] = number(s.std(1));
+            row["norm"] = number(s.norm());
+            row["abs_max"] = unless_empty(s.abs_max());
+            row["zeros"] = json!(s.zeros);
+            row["nan"] = json!(s.nan);
+            row["pos_inf"] = json!(s.pos_inf);
+            row["neg_inf"] = json!(s.neg_inf);
+            if options.bins > 0 {
+                row["histogram"] = json!(summary.histogram);
+            }
+        }
+        Some(Err(error)) if error.kind() == ErrorKind::Unsupported => {
+            row["no_statistics"] = json!(error.to_string());
+        }
+        Some(Err(error)) => return Err(error),
+        None => {}
+    }
+    if options.hash {
+        row["hash"] = json!(format!("blake3:{}", ContentHash::of_tensor(archive, entry)?));
+    }
+    Ok(row)
 }

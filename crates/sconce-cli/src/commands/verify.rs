@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Entry, Failure, complain};
 use crate::input;
+use crate::progress::{self, Progress};
 use crate::text::{grouped, printable};
 
 pub(super) const ENTRY: Entry = Entry { name: "verify", arguments, run };
@@ -96,10 +97,12 @@ struct Found {
 }
 
 fn check_file(path: &Path, checks: &Checks<'_>, each: bool) -> Result<Found> {
-    let archive = io::open(path)?;
+    let archive = progress::open(path)?;
     let picked = input::select(&archive, checks.selector)?;
+    let progress = Progress::of_archives(&[&archive]);
     let names: std::collections::HashSet<&str> = picked.iter().map(|e| e.name()).collect();
     let checked = verify::tensors(&archive, |e| names.contains(e.name()))?;
+    drop(progress);
     if checked.len() != picked.len() {
         let (some, all) = (checked.len(), picked.len());
         return Err(

@@ -100,6 +100,10 @@ impl ReadAt for Patched {
         self.base.size()
     }
 
+    fn seeks(&self) -> bool {
+        self.base.seeks()
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let end = range(offset, out.len() as u64, self.size())?.end;
         let (start, stop) = (offset / WIDEST * WIDEST, end.next_multiple_of(WIDEST).min(self.size()));

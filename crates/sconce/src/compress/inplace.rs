@@ -20,7 +20,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// bytes were written.
 ///
 /// The edits must keep names, dtypes, shapes and ties, and the tensors must lie in the file as they are: those of
-/// safetensors and GGUF files, and the stored ones of PyTorch's zip files, whose checksums are renewed.
+/// safetensors, GGUF, npy and ONNX files, and the stored ones of zip files, whose checksums are renewed. They may also all
+/// lie in one file beside it: a shard, or the external data of an ONNX model. Then that file is written, and what is said
+/// below holds for it.
 ///
 /// A crash at any point leaves the old file or the new one: the old bytes are on the disk, in a journal beside the
 /// file, before any is changed. While there is a journal the file does not open; [`recover`] puts the old bytes back,
@@ -70,9 +72,32 @@ pub fn recover(path: impl AsRef<Path>) -> Result<bool> {
     recover().context(|| path.display().to_string())
 }
 
-fn in_place<R>(path: &Path, edit: impl FnOnce(&mut Draft<'_>) -> Result<R>) -> Result<(R, u64)> {
-    let name = || path.display().to_string();
-    let file = Writing::open(path).context(name)?;
+fn in_place<R>(path: &Path, edit: impl Fn(&mut Draft<'_>) -> Result<R>) -> Result<(R, u64)> {
+    let mut written = path.to_path_buf();
+    loop {
+        match in_file(path, &written, &edit)? {
+            Outcome::Done(result, bytes) => return Ok((result, bytes)),
+            Outcome::Beside(other) => written = other,
+        }
+    }
+}
+
+/// What came of writing to a file.
+enum Outcome<R> {
+    /// The edit's result, and the bytes written.
+    Done(R, u64),
+    /// Nothing was written, since all that is touched lies in this other file.
+    Beside(PathBuf),
+}
+
+/// Edits the model at `path`, whose bytes that change are in the file `written`.
+fn in_file<R>(
+    path: &Path,
+    written: &Path,
+    edit: impl FnOnce(&mut Draft<'_>) -> Result<R>,
+) -> Result<Outcome<R>> {
+    let name = || written.display().to_string();
+    let file = Writing::open(written).context(name)?;
     file.recover(&mut || Ok(())).context(name)?;
     rewrite(&file, path, CHUNK_BYTES, &mut || Ok(()), edit).map_err(|error| {
         match file.recover(&mut || Ok(())) {
@@ -104,31 +129,44 @@ fn rewrite<R>(
     chunk: usize,
     step: Step<'_>,
     edit: impl FnOnce(&mut Draft<'_>) -> Result<R>,
-) -> Result<(R, u64)> {
+) -> Result<Outcome<R>> {
     let source = Source::open(path)?;
     let before = Arc::new(Before {
         path: file.path().to_owned(),
         file: Arc::clone(file.source()?.bytes()),
         journal: OnceLock::new(),
     });
-    let source = source.through(Arc::<Before>::clone(&before));
+    let bytes: Arc<dyn ReadAt> = Arc::<Before>::clone(&before);
+    let whole = std::fs::canonicalize(path)? == *file.path();
+    let source = match whole {
+        true => source.through(bytes),
+        false => source.with_beside(file.path().to_owned(), bytes),
+    };
     let archive = io::open_source(&source, &Options::default())?;
     let mut draft = Draft::new(&archive)?;
     let name = || path.display().to_string();
     let result = edit(&mut draft).context(name)?;
-    let mut pieces = pieces(&draft, file.path()).context(name)?;
+    let (place, mut pieces) = pieces(&draft).context(name)?;
+    if let Some(place) = place.filter(|place| *place != file.path()) {
+        return match whole {
+            true => Ok(Outcome::Beside(place)),
+            false => {
+                Err(Error::unsupported("the tensors lie in several files; write a new one").context(name()))
+            }
+        };
+    }
     pieces.sort_by_key(|piece| piece.at);
     if pieces.windows(2).any(|pair| pair[0].end() > pair[1].at) {
         return Err(
             Error::unsupported("tensors that overlap in the file cannot be edited in place").context(name())
         );
     }
-    if is_zip(&source)? {
+    if whole && is_zip(&source)? {
         renew_checksums(&source, &mut pieces).context(name)?;
     }
     let ranges: Vec<_> = pieces.iter().map(|piece| piece.at..piece.end()).collect();
     if ranges.is_empty() {
-        return Ok((result, 0));
+        return Ok(Outcome::Done(result, 0));
     }
     let journal = file.begin(&ranges, chunk, step).context(name)?;
     before.journal.set(journal).map_err(|_| Error::argument("a second journal"))?;
@@ -144,19 +182,21 @@ fn rewrite<R>(
         }
     }
     file.commit(step).context(name)?;
-    Ok((result, pieces.iter().map(|piece| piece.size).sum()))
+    Ok(Outcome::Done(result, pieces.iter().map(|piece| piece.size).sum()))
 }
 
-/// What a draft changes, if it can be written in place.
-fn pieces(draft: &Draft<'_>, path: &Path) -> Result<Vec<Piece>> {
-    let mut pieces = Vec::new();
+/// What a draft changes, if it can be written in place, and the one file that all of it lies in.
+fn pieces(draft: &Draft<'_>) -> Result<(Option<PathBuf>, Vec<Piece>)> {
+    let (mut file, mut pieces) = (None::<PathBuf>, Vec::new());
     for (base, bytes, places) in draft.touched()? {
-        let here = base.checked_position().filter(|(file, _)| *file == path);
-        let Some((_, start)) = here else {
+        let Some((path, start)) = base.checked_position() else {
             return Err(Error::unsupported(
-                "the tensors do not lie in the file as they are (compressed, or in another file); write a new one",
+                "the tensors do not lie in the file as they are (compressed or converted); write a new one",
             ));
         };
+        if *file.get_or_insert_with(|| path.to_owned()) != *path {
+            return Err(Error::unsupported("the tensors lie in several files; write a new one"));
+        }
         pieces.extend(places.into_iter().map(|place| Piece {
             at: start + place.start,
             size: place.end - place.start,
@@ -164,7 +204,7 @@ fn pieces(draft: &Draft<'_>, path: &Path) -> Result<Vec<Piece>> {
             from: place.start,
         }));
     }
-    Ok(pieces)
+    Ok((file, pieces))
 }
 
 fn is_zip(source: &Source) -> Result<bool> {
@@ -329,6 +369,28 @@ mod tests {
             std::fs::remove_file(&path)?;
         }
         Ok(())
+    }
+
+    /// The model is an index here; of ONNX models with external data the same holds.
+    #[test]
+    fn a_file_beside_the_model_is_written() -> Result<()> {
+        let folder = std::env::temp_dir().join(format!("sconce-in-place-beside-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let mut archive = Archive::new();
+        for name in ["a", "b"] {
+            archive.push_bytes(Entry::new(name, DType::U8, [2]), vec![1, 2])?;
+        }
+        let files = archive.save_sharded(folder.join("m.safetensors"), 2)?;
+        let index = &files[2];
+        let old = (read(&files[0])?, read(index)?);
+        assert_eq!(edit_in_place(index, &[Edit::parse("copy b a")?, Edit::parse("scale b 3")?])?.1, 2);
+        let model = io::open(index)?;
+        assert_eq!(model.read(model.get("b").expect("b"))?, [3, 6]);
+        assert!((read(&files[0])?, read(index)?) == old);
+        let error = edit_in_place(index, &[Edit::parse("fill ** 1")?]).expect_err("two files").to_string();
+        assert!(error.contains("the tensors lie in several files"), "{error}");
+        assert_eq!(model.read(model.get("a").expect("a"))?, [1, 2]);
+        Ok(std::fs::remove_dir_all(folder)?)
     }
 
     #[test]

@@ -43,5 +43,6 @@ pub use apply::{cast_floats, edit_archive};
 pub use edit::{Edit, VERBS, Verb};
 pub use inplace::{edit_in_place, prune_in_place, recover};
 pub use live::edit_tensors;
+pub(crate) use prune::choice;
 pub use prune::{Amount, Layout, Method, Prune, Sparsity, prune_archive, prune_tensors};
 pub use report::{Change, Report};

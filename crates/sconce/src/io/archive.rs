@@ -21,6 +21,11 @@ use crate::error::{Context, Error, Result};
 /// Bytes that a strided tensor is gathered through at once.
 const GATHER_BYTES: usize = 1 << 20;
 
+/// A tensor that is not contiguous is held in memory if it spans at most so many bytes; a larger one is read here and
+/// there, so many bytes of the result at once.
+pub(super) const HELD_BYTES: u64 = 1 << 26;
+const TILE_BYTES: usize = 1 << 25;
+
 /// Named tensors in order, whose bytes are read only when asked for; metadata; and a nested structure.
 ///
 /// [`open`](super::open) makes one from a file of any [`Format`](super::Format). One that is put together with

@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use crate::error::Result;
 
 const BUFFER_BYTES: usize = 1 << 20;
+/// The disk is set to work whenever so much has been written.
+const SYNC_BYTES: usize = 1 << 26;
 const ATTEMPTS: u32 = 1000;
 
 /// Writes a file through `fill`: to a temporary file in the same folder, which is synced and then renamed.
@@ -21,9 +25,9 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
         Err(e) => return Err(e.into()),
     };
     let (file, temporary) = create_beside(&target)?;
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, Syncing::new(file));
     fill(&mut out)?;
-    let file = out.into_inner().map_err(|e| e.into_error())?;
+    let file = out.into_inner().map_err(|e| e.into_error())?.finish()?;
     if let Ok(old) = fs::metadata(&target) {
         file.set_permissions(old.permissions())?;
     }
@@ -31,6 +35,63 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
     drop(file);
     temporary.rename(&target)?;
     sync_folder(&target)
+}
+
+/// A file that a thread of its own syncs while more is written: the disk works as long as the writer does, not after
+/// it.
+struct Syncing {
+    file: File,
+    /// Bytes written since the thread was last called.
+    ahead: usize,
+    thread: Option<(SyncSender<()>, JoinHandle<io::Result<()>>)>,
+}
+
+impl Syncing {
+    fn new(file: File) -> Self {
+        Self { file, ahead: 0, thread: None }
+    }
+
+    /// Has what is written until now go to the disk; a thread that is busy with earlier bytes is called again later.
+    fn sync_soon(&mut self) -> io::Result<()> {
+        self.ahead = 0;
+        if let Some((call, _)) = &self.thread {
+            // One call that waits is enough; a thread that ended has an error for `finish`.
+            let _ = call.try_send(());
+            return Ok(());
+        }
+        let file = self.file.try_clone()?;
+        let (call, calls) = sync_channel(1);
+        let work = move || calls.into_iter().try_for_each(|()| file.sync_data());
+        let thread = thread::Builder::new().name("sync".to_owned()).spawn(work)?;
+        // Nothing waits yet.
+        let _ = call.try_send(());
+        self.thread = Some((call, thread));
+        Ok(())
+    }
+
+    /// The file, after the thread has ended: an error that it met is one of the file, which the system tells only once.
+    fn finish(self) -> io::Result<File> {
+        if let Some((call, thread)) = self.thread {
+            drop(call);
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread that syncs panicked")))?;
+        }
+        Ok(self.file)
+    }
+}
+
+impl Write for Syncing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.ahead += written;
+        if self.ahead >= SYNC_BYTES {
+            self.sync_soon()?;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// A file that is removed when dropped, unless it was renamed.

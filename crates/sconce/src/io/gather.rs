@@ -1,23 +1,31 @@
 //! Strided elements to row-major bytes.
 
 use super::entry::Entry;
+use super::source::ReadAt;
+use crate::error::Result;
 
-/// Walks the innermost rows of a strided view in row-major order.
-///
-/// Dimensions that continue each other are merged first, so a row is as long as the layout allows.
-pub(super) struct Rows {
-    /// Sizes and strides without the innermost dimension, outermost first.
-    outer: Vec<(usize, usize)>,
-    index: Vec<usize>,
-    offset: Option<usize>,
-    /// Elements in a row.
-    pub(super) len: usize,
-    /// Elements between two neighbours of a row.
-    pub(super) stride: usize,
+/// Bytes of a storage that are read at once.
+const RUN_BYTES: usize = 1 << 20;
+
+/// A strided view, whose elements are wanted in row-major order.
+pub(super) struct Strided {
+    /// Sizes and strides, outermost first; dimensions that continue each other are one.
+    dims: Vec<(usize, usize)>,
+    offset: usize,
+    /// Bytes of an element.
+    size: usize,
 }
 
-impl Rows {
-    /// The rows of a checked entry; offsets are in elements and count from the storage's start.
+/// A dimension of a block: its size, the step between neighbours in the storage, and that in the result.
+#[derive(Clone, Copy)]
+struct Axis {
+    n: usize,
+    from: usize,
+    to: usize,
+}
+
+impl Strided {
+    /// The view of a checked entry that has elements.
     pub(super) fn new(entry: &Entry) -> Self {
         let mut dims: Vec<(usize, usize)> = Vec::with_capacity(entry.shape.len());
         for (&size, &stride) in entry.shape.iter().zip(&entry.strides) {
@@ -29,44 +37,132 @@ impl Rows {
                 _ => dims.push((size, stride)),
             }
         }
-        let (len, stride) = dims.pop().unwrap_or((1, 1));
-        let offset = (entry.numel() > 0).then_some(entry.offset);
-        Self { index: vec![0; dims.len()], outer: dims, offset, len, stride }
+        Self { dims, offset: entry.offset, size: entry.encoding.block().1 as usize }
     }
-}
 
-impl Iterator for Rows {
-    type Item = usize;
+    /// The same view of bytes that begin with its first element.
+    pub(super) fn from_start(self) -> Self {
+        Self { offset: 0, ..self }
+    }
 
-    fn next(&mut self) -> Option<usize> {
-        let row = self.offset?;
-        let mut next = row;
-        self.offset = None;
-        for (i, &(size, stride)) in self.index.iter_mut().zip(&self.outer).rev() {
-            *i += 1;
-            next += stride;
-            if *i < size {
-                self.offset = Some(next);
+    /// Fills `out` with whole elements, from the `first` one on, in a few large blocks: memory stays small, whatever the
+    /// strides are.
+    pub(super) fn fill(&self, bytes: &dyn ReadAt, first: usize, out: &mut [u8]) -> Result<()> {
+        let dims = &self.dims;
+        // Elements of a block of the dimensions from each one on.
+        let mut blocks = vec![1_usize; dims.len() + 1];
+        for d in (0..dims.len()).rev() {
+            blocks[d] = blocks[d + 1] * dims[d].0;
+        }
+        let (mut at, end) = (first, first + out.len() / self.size);
+        while at < end {
+            let fits = |d: &usize| at.is_multiple_of(blocks[*d]) && blocks[*d] <= end - at;
+            let d = (0..dims.len()).find(fits).unwrap_or(dims.len());
+            let mut block = Vec::with_capacity(dims.len() - d + 1);
+            let mut count = 1;
+            if let Some(outer) = d.checked_sub(1) {
+                let (size, stride) = dims[outer];
+                count = ((end - at) / blocks[d]).min(size - at / blocks[d] % size);
+                block.push(Axis { n: count, from: stride, to: blocks[d] });
+            }
+            block.extend((d..dims.len()).map(|i| Axis { n: dims[i].0, from: dims[i].1, to: blocks[i + 1] }));
+            let place = (0..dims.len()).map(|i| at / blocks[i + 1] % dims[i].0 * dims[i].1).sum::<usize>();
+            let start = (at - first) * self.size;
+            let elements = count * blocks[d];
+            self.block(bytes, block, self.offset + place, &mut out[start..start + elements * self.size])?;
+            at += elements;
+        }
+        Ok(())
+    }
+
+    /// Fills `out` with a block that begins at the storage's element `base`: what lies together is read together.
+    fn block(&self, bytes: &dyn ReadAt, mut axes: Vec<Axis>, base: usize, out: &mut [u8]) -> Result<()> {
+        let most = RUN_BYTES / self.size;
+        axes.sort_by_key(|axis| std::cmp::Reverse(axis.from));
+        // A dimension that is too long to be read at once is two.
+        if let Some(&last) = axes.last()
+            && last.n.saturating_mul(last.from) > most
+        {
+            let part = (most / last.from).max(1);
+            let (whole, rest) = (last.n / part, last.n % part);
+            axes.pop();
+            let place = |i: usize| (base + i * part * last.from, i * part * last.to * self.size);
+            for i in 0..whole + usize::from(rest > 0) {
+                let n = if i < whole { part } else { rest };
+                let (base, to) = place(i);
+                let mut axes = axes.clone();
+                axes.push(Axis { n, ..last });
+                self.runs(bytes, &axes, base, &mut out[to..])?;
+            }
+            return Ok(());
+        }
+        self.runs(bytes, &axes, base, out)
+    }
+
+    /// As [`block`](Self::block), of dimensions from the farthest steps to the nearest.
+    fn runs(&self, bytes: &dyn ReadAt, axes: &[Axis], base: usize, out: &mut [u8]) -> Result<()> {
+        let most = RUN_BYTES / self.size;
+        let (mut span, mut near) = (1, axes.len());
+        while near > 0 {
+            let axis = axes[near - 1];
+            let longer = (axis.n - 1).saturating_mul(axis.from).saturating_add(span);
+            if longer > most && near < axes.len() {
                 break;
             }
-            next -= stride * size;
-            *i = 0;
+            (span, near) = (longer, near - 1);
         }
-        Some(row)
+        let (far, near) = axes.split_at(near);
+        let mut run = vec![0; span * self.size];
+        each(far, &mut |from, to| {
+            bytes.read_at(((base + from) * self.size) as u64, &mut run)?;
+            self.scatter(&run, near, &mut out[to * self.size..]);
+            Ok(())
+        })
+    }
+
+    /// Puts the elements of a run where they belong.
+    fn scatter(&self, run: &[u8], axes: &[Axis], out: &mut [u8]) {
+        let size = self.size;
+        let Some((&last, outer)) = axes.split_last() else {
+            out[..size].copy_from_slice(&run[..size]);
+            return;
+        };
+        // The walk below cannot fail.
+        let _ = each(outer, &mut |from, to| {
+            if last.from == 1 && last.to == 1 {
+                let bytes = last.n * size;
+                out[to * size..][..bytes].copy_from_slice(&run[from * size..][..bytes]);
+                return Ok(());
+            }
+            for i in 0..last.n {
+                let (from, to) = ((from + i * last.from) * size, (to + i * last.to) * size);
+                out[to..to + size].copy_from_slice(&run[from..from + size]);
+            }
+            Ok(())
+        });
     }
 }
 
-/// Copies `out.len()` bytes of a row: elements of `size` bytes, `stride` elements apart, from `first` on.
-pub(super) fn copy_row(bytes: &[u8], first: usize, stride: usize, size: usize, out: &mut [u8]) {
-    let start = first * size;
-    if stride == 1 {
-        out.copy_from_slice(&bytes[start..start + out.len()]);
-        return;
-    }
-    let step = stride * size;
-    for (i, element) in out.chunks_exact_mut(size).enumerate() {
-        let at = start + i * step;
-        element.copy_from_slice(&bytes[at..at + size]);
+/// Visits every index of some dimensions, as the element in the storage and that in the result.
+fn each(axes: &[Axis], visit: &mut dyn FnMut(usize, usize) -> Result<()>) -> Result<()> {
+    let mut index = vec![0; axes.len()];
+    let (mut from, mut to) = (0, 0);
+    loop {
+        visit(from, to)?;
+        let mut moved = false;
+        for (i, axis) in index.iter_mut().zip(axes).rev() {
+            *i += 1;
+            (from, to) = (from + axis.from, to + axis.to);
+            moved = *i < axis.n;
+            if moved {
+                break;
+            }
+            (from, to) = (from - axis.n * axis.from, to - axis.n * axis.to);
+            *i = 0;
+        }
+        if !moved {
+            return Ok(());
+        }
     }
 }
 
@@ -105,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_what_strides_mean() {
+    fn elements_are_where_strides_say() -> Result<()> {
         let bytes: Vec<u8> = (0..=255).collect();
         let views: &[(&[usize], &[usize], usize)] = &[
             (&[4, 6], &[6, 1], 3),
@@ -116,22 +212,45 @@ mod tests {
             (&[3, 5], &[0, 0], 9),
             (&[3, 2, 2], &[0, 2, 1], 1),
             (&[3, 4], &[2, 1], 1),
+            (&[2, 3, 2, 2], &[1, 8, 2, 40], 2),
             (&[], &[], 5),
             (&[1, 1], &[7, 8], 5),
-            (&[2, 0, 3], &[3, 3, 1], 0),
         ];
         for &(shape, strides, offset) in views {
             let entry = Entry::new("", DType::F16, shape).with_view(strides, offset);
-            let rows = Rows::new(&entry);
-            let (len, stride) = (rows.len, rows.stride);
-            let mut out = Vec::new();
-            for row in rows {
-                let at = out.len();
-                out.resize(at + len * 2, 0);
-                copy_row(&bytes, row, stride, 2, &mut out[at..]);
+            let expected = plainly(&entry, &bytes);
+            let numel = entry.numel();
+            let strided = Strided::new(&entry);
+            for first in 0..numel {
+                for count in 1..=numel - first {
+                    let mut out = vec![0; count * 2];
+                    strided.fill(&bytes, first, &mut out)?;
+                    let wanted = &expected[first * 2..(first + count) * 2];
+                    assert_eq!(out, wanted, "{shape:?} {strides:?} {offset}: {count} from {first}");
+                }
             }
-            assert_eq!(out, plainly(&entry, &bytes), "{shape:?} {strides:?} {offset}");
         }
+        Ok(())
+    }
+
+    /// Runs longer than what is read at once.
+    #[test]
+    fn long_dimensions_are_read_in_parts() -> Result<()> {
+        let n = RUN_BYTES + 4096;
+        let bytes: Vec<u8> = (0..3 * n).map(|i| (i * 7919 >> 5) as u8).collect();
+        let views: [(&[usize], &[usize]); 4] = [
+            (&[n / 2, 3], &[1, n / 2]),
+            (&[3, n / 2], &[n / 2 + 5, 1]),
+            (&[n], &[1]),
+            (&[n / 2 - 1, 2], &[3, 2]),
+        ];
+        for (shape, strides) in views {
+            let entry = Entry::new("", DType::F16, shape).with_view(strides, 1);
+            let mut out = vec![0; entry.numel() * 2];
+            Strided::new(&entry).fill(&bytes, 0, &mut out)?;
+            assert!(out == plainly(&entry, &bytes), "{shape:?} {strides:?}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::archive::Archive;
+use super::archive::{Archive, HELD_BYTES};
 use super::entry::Entry;
 use super::source::{ReadAt, range};
 use crate::error::Result;
 
 /// A tensor's bytes in row-major order, little-endian, as [`Archive::read`] gives them, but read only where asked for.
 ///
-/// A tensor that is not contiguous is held in memory from its first read until its last byte was read.
+/// A small tensor that is not contiguous is held in memory from its first read until its last byte was read, and so is
+/// one that lies in a compressed record.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,7 +46,8 @@ impl ReadAt for RowMajor {
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let wanted = range(offset, out.len() as u64, self.size())?;
-        if self.entry.is_contiguous() {
+        let seeks = || self.archive.storage(self.entry.storage()).is_some_and(|bytes| bytes.seeks());
+        if self.entry.is_contiguous() || (self.size() > HELD_BYTES && seeks()) {
             return self.archive.read_part(&self.entry, offset, out);
         }
         let mut held = self.held.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::limits::MAX_NAME_BYTES;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -13,7 +14,7 @@ const NOT_REGULAR: &str = "not a regular file";
 /// Bytes that can be read at any position, from several threads at once.
 ///
 /// Files, memory, records of an archive and the storages of live tensors are read through this trait, so that
-/// reading, converting and writing never hold more than they need. A memory-mapped file is one more implementation.
+/// reading, converting and writing never hold more than they need. With the feature `mmap`, so are memory-mapped files.
 pub trait ReadAt: Send + Sync {
     /// The number of bytes.
     fn size(&self) -> u64;
@@ -36,6 +37,11 @@ pub trait ReadAt: Send + Sync {
     /// Whether reading from start to end is better than in any other order: it is faster, or verifies a checksum.
     fn in_order(&self) -> bool {
         false
+    }
+
+    /// Whether reading backwards or with gaps takes no more work than in order, unlike in a compressed record.
+    fn seeks(&self) -> bool {
+        true
     }
 
     /// As [`position`](Self::position), also of bytes that a checksum covers: who writes there has to renew it.
@@ -81,6 +87,9 @@ pub struct Source {
     name: String,
     path: Option<PathBuf>,
     bytes: Arc<dyn ReadAt>,
+    count: Option<Arc<AtomicU64>>,
+    /// A file beside it, by its real path, and the bytes that are read instead.
+    instead: Option<(PathBuf, Arc<dyn ReadAt>)>,
 }
 
 impl Source {
@@ -117,7 +126,7 @@ impl Source {
             return Err(Error::new(ErrorKind::Io, NOT_REGULAR).context(name));
         }
         let bytes = FileBytes { file: PositionedFile::new(file), size: metadata.len(), path: path.clone() };
-        Ok(Self { name, path, bytes: Arc::new(bytes) })
+        Ok(Self { name, path, bytes: Arc::new(bytes), count: None, instead: None })
     }
 
     /// Reads from memory.
@@ -127,7 +136,26 @@ impl Source {
 
     /// Reads from anything.
     pub fn new(name: impl Into<String>, bytes: Arc<dyn ReadAt>) -> Self {
-        Self { name: name.into(), path: None, bytes }
+        Self { name: name.into(), path: None, bytes, count: None, instead: None }
+    }
+
+    /// Adds the number of all bytes that are read of it, and of files beside it that it names, to `count`: for those who
+    /// want to see how far long work is.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use sconce::io::Source;
+    ///
+    /// let count = Arc::new(AtomicU64::new(0));
+    /// let source = Source::from_bytes("weights", vec![1, 2, 3, 4]).counting(Arc::clone(&count));
+    /// source.read_vec(1, 3)?;
+    /// assert_eq!(count.load(Ordering::Relaxed), 3);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    #[must_use]
+    pub fn counting(self, count: Arc<AtomicU64>) -> Self {
+        let bytes = Arc::new(Counted { bytes: self.bytes, count: Arc::clone(&count) });
+        Self { bytes, count: Some(count), ..self }
     }
 
     /// What errors call it: the path, as far as it can be shown.
@@ -145,6 +173,11 @@ impl Source {
         Self { bytes, ..self }
     }
 
+    /// The same file; of a file beside it, other bytes are read.
+    pub(crate) fn with_beside(self, real: PathBuf, bytes: Arc<dyn ReadAt>) -> Self {
+        Self { instead: Some((real, bytes)), ..self }
+    }
+
     /// Opens another file of the same folder, as files that consist of several name them.
     ///
     /// # Errors
@@ -159,7 +192,7 @@ impl Source {
             return Err(Error::format(format!("{name:?} is not the name of a file in the same folder")));
         }
         match &self.path {
-            Some(path) => Self::open(path.with_file_name(name)),
+            Some(path) => self.beside(path.with_file_name(name)),
             None => {
                 Err(Error::unsupported(format!("{name:?} cannot be found without the path of {}", self.name)))
             }
@@ -181,11 +214,24 @@ impl Source {
             return Err(Error::format(format!("{path:?} is not a path within the same folder")));
         }
         match &self.path {
-            Some(own) => Self::open(own.with_file_name(path)),
+            Some(own) => self.beside(own.with_file_name(path)),
             None => {
                 Err(Error::unsupported(format!("{path:?} cannot be found without the path of {}", self.name)))
             }
         }
+    }
+
+    fn beside(&self, path: PathBuf) -> Result<Self> {
+        let source = Self::open(&path)?;
+        if let Some((real, bytes)) = &self.instead
+            && std::fs::canonicalize(&path).is_ok_and(|path| path == *real)
+        {
+            return Ok(source.through(Arc::clone(bytes)));
+        }
+        Ok(match &self.count {
+            Some(count) => source.counting(Arc::clone(count)),
+            None => source,
+        })
     }
 
     /// The number of bytes.
@@ -231,6 +277,39 @@ impl fmt::Debug for Source {
     }
 }
 
+/// Bytes whose reads are counted. Never a slice, since what is done with one is not seen.
+struct Counted {
+    bytes: Arc<dyn ReadAt>,
+    count: Arc<AtomicU64>,
+}
+
+impl ReadAt for Counted {
+    fn size(&self) -> u64 {
+        self.bytes.size()
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
+        self.count.fetch_add(out.len() as u64, Ordering::Relaxed);
+        self.bytes.read_at(offset, out)
+    }
+
+    fn position(&self) -> Option<(&Path, u64)> {
+        self.bytes.position()
+    }
+
+    fn in_order(&self) -> bool {
+        self.bytes.in_order()
+    }
+
+    fn seeks(&self) -> bool {
+        self.bytes.seeks()
+    }
+
+    fn checked_position(&self) -> Option<(&Path, u64)> {
+        self.bytes.checked_position()
+    }
+}
+
 /// A part of a [`Source`].
 #[derive(Clone)]
 pub struct Window {
@@ -255,6 +334,10 @@ impl ReadAt for Window {
 
     fn in_order(&self) -> bool {
         self.bytes.in_order()
+    }
+
+    fn seeks(&self) -> bool {
+        self.bytes.seeks()
     }
 
     fn as_slice(&self) -> Option<&[u8]> {

@@ -23,6 +23,10 @@ impl ReadAt for Swapped {
         self.bytes.size()
     }
 
+    fn seeks(&self) -> bool {
+        self.bytes.seeks()
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         let end = range(offset, out.len() as u64, self.size())?.end;
         let size = self.number_size as u64;

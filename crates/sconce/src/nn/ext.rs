@@ -12,7 +12,7 @@ use super::summary::Summary;
 use super::walk::{Identities, Item, Want, each_declared, walk, walk_mut};
 use crate::select::near::did_you_mean;
 use crate::select::{Candidate, IntoSelector, Kind, Selection};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Result};
 
 /// What every module can do: list, find, freeze, load, convert.
@@ -297,6 +297,57 @@ pub trait ModuleExt: Module {
         Ok(list)
     }
 
+    /// Names and tensors that a selector picks, parameters and buffers, sharing memory with this module: what
+    /// [`export`](Self::export) writes, to go on with in memory.
+    ///
+    /// # Errors
+    ///
+    /// If the selector cannot be parsed or picks nothing.
+    ///
+    /// ```
+    /// use sconce::nn::{BatchNorm1d, Linear, ModuleExt};
+    ///
+    /// let layers = (Linear::new(4, 3)?, BatchNorm1d::new(3)?);
+    /// let running = layers.selected_state("**.running_*")?;
+    /// assert_eq!(running.names().collect::<Vec<_>>(), ["1.running_mean", "1.running_var"]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    ///
+    /// With the feature `ndarray`, `tensor.to_ndarray::<f32>()` makes an array of each.
+    fn selected_state(&self, selector: impl IntoSelector) -> Result<StateDict> {
+        Ok(picked(self.as_module(), &select(self.as_module(), selector, true)?))
+    }
+
+    /// Writes what a selector picks, parameters and buffers, to a file, in the format that the path's extension names: those
+    /// of [`save`](Self::save) (`.pt`, `.safetensors`, `.npz`, …; `.npy` for a single tensor), and `.csv` and `.json` for
+    /// other programs.
+    ///
+    /// A `.csv` has a line per element with the columns `name`, `index` (one number per dimension, separated by spaces) and
+    /// `value`. A `.json` is an object of names, each with `dtype`, `shape` and `values` as nested lists. Neither is read
+    /// again here.
+    ///
+    /// # Errors
+    ///
+    /// If the selector cannot be parsed or picks nothing, the format cannot hold a tensor (`.json` no NaN), or the system
+    /// refuses; an old file then stays.
+    ///
+    /// ```
+    /// use sconce::nn::{Linear, ModuleExt, init};
+    ///
+    /// let layer = Linear::new(2, 1)?;
+    /// init::constant_(&layer.weight, 0.1)?;
+    /// let path = std::env::temp_dir().join(format!("sconce-doc-export-{}.csv", std::process::id()));
+    /// layer.export("weight", &path)?;
+    /// assert_eq!(std::fs::read_to_string(&path)?, "name,index,value\nweight,0 0,0.1\nweight,0 1,0.1\n");
+    /// # std::fs::remove_file(path)?;
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn export(&self, selector: impl IntoSelector, path: impl AsRef<Path>) -> Result<Selection> {
+        let selection = select(self.as_module(), selector, true)?;
+        file::export(&picked(self.as_module(), &selection), path.as_ref())?;
+        Ok(selection)
+    }
+
     /// Stops training what a selector picks; its gradients are dropped, so that no optimiser changes it.
     ///
     /// # Errors
@@ -413,6 +464,32 @@ pub trait ModuleExt: Module {
     fn summary(&self) -> Summary {
         Summary::new(self.as_module())
     }
+
+    /// A [`summary`](Self::summary) that also says how many multiplications and additions a forward takes: those of
+    /// convolutions and matrix products, as a pair each, where other tools count too.
+    ///
+    /// The model is evaluated once, in evaluation mode.
+    ///
+    /// # Errors
+    ///
+    /// If the forward fails.
+    ///
+    /// ```
+    /// use sconce::nn::{Conv2d, Flatten, Layer, Linear, ModuleExt, Sequential};
+    /// use sconce::{DType, Tensor};
+    ///
+    /// let mut net =
+    ///     Sequential::new().add(Conv2d::new(1, 4, 3)?).add(Flatten::default()).add(Linear::new(144, 10)?);
+    /// let x = Tensor::zeros([1, 1, 8, 8], DType::F32)?;
+    /// let summary = net.summary_of(|net| net.forward(&x))?;
+    /// assert_eq!(summary.mult_adds, Some(4 * 36 * 9 + 144 * 10));
+    /// assert!(summary.to_string().contains("2: Linear(in_features=144, out_features=10), 1440 mult-adds"));
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    fn summary_of(&mut self, forward: impl Fn(&Self) -> Result<Tensor>) -> Result<Summary> {
+        let costs = super::cost::of(self, &forward)?;
+        Ok(Summary::new(self.as_module()).with_costs(&costs))
+    }
 }
 
 impl<M: Module + ?Sized> ModuleExt for M {}
@@ -453,6 +530,21 @@ fn select(module: &dyn Module, selector: impl IntoSelector, buffers: bool) -> Re
         shape: tensor.shape(),
         trainable: Some(tensor.requires_grad()),
     }))
+}
+
+/// What a selection of parameters and buffers names.
+fn picked(module: &dyn Module, selection: &Selection) -> StateDict {
+    let names: HashSet<&str> = selection.names().iter().map(String::as_str).collect();
+    let mut state = StateDict::new();
+    each_leaf(module, &mut |path, leaf| {
+        let tensor = match leaf {
+            Leaf::Param(parameter) if names.contains(path) => parameter.detach(),
+            Leaf::Buffer(buffer) if names.contains(path) => buffer.detach(),
+            _ => return,
+        };
+        state.insert(path, tensor);
+    });
+    state
 }
 
 fn set_trained(module: &dyn Module, selector: impl IntoSelector, trained: bool) -> Result<Selection> {

@@ -105,6 +105,13 @@ pub(super) fn load(module: &dyn Module, path: &Path, options: &LoadOptions) -> R
     load::load(module, &state, options.strictness, options.dtypes).context(file)
 }
 
+pub(super) fn export(state: &StateDict, path: &Path) -> Result<()> {
+    match io::Text::of(path) {
+        Some(text) => text.write(path, state.iter()),
+        None => io::save(path, state),
+    }
+}
+
 pub(super) fn save(module: &dyn Module, path: &Path) -> Result<()> {
     let state = module.state_dict();
     if state.is_empty() {

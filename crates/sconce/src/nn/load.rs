@@ -151,6 +151,9 @@ pub(super) fn load(
     walk(module, Want::Everything, &mut |path, item| match item {
         Item::Module(module) => is_batch_norm = module.type_name().starts_with("BatchNorm"),
         Item::Leaf(leaf) => {
+            if let Leaf::Param(parameter) = leaf {
+                parameter.set_label(path);
+            }
             if let Some(tensor) = saved(&leaf) {
                 if is_batch_norm && path.rsplit('.').next() == Some("num_batches_tracked") {
                     counters.insert(path.to_owned());
@@ -170,7 +173,8 @@ pub(super) fn load(
     if strict_fault || !report.mismatched.is_empty() || copies.is_empty() {
         let mut faults = report.faults();
         if copies.is_empty() && report.mismatched.is_empty() {
-            faults.insert(0, "no name of the state dict fits the module".to_owned());
+            let ask = if report.hint.is_none() { ": is it of another architecture?" } else { "" };
+            faults.insert(0, format!("no name of the state dict fits the module{ask}"));
         }
         return Err(Error::load(format!("load_state_dict: {}", faults.join("; "))));
     }

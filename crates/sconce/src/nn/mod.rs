@@ -8,6 +8,7 @@ mod containers;
 mod conv;
 mod convert;
 mod copy;
+mod cost;
 mod dict;
 mod embedding;
 mod ext;
@@ -37,6 +38,7 @@ mod simple;
 mod state_dict;
 mod summary;
 mod tap;
+mod trace;
 mod transformer;
 mod walk;
 

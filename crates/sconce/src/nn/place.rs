@@ -3,10 +3,13 @@
 use super::leaf::Param;
 use crate::Result;
 
-/// Adds the path of a layer's parameter to an error, if the model was ever listed by name.
+/// Adds a layer's path to an error, as its parameter knows it if the model was ever listed by name, loaded or optimised.
 pub(super) fn named<T>(result: Result<T>, parameter: Option<&Param>) -> Result<T> {
     result.map_err(|error| match parameter.and_then(|p| p.label()) {
-        Some(path) => error.context(format!("`{path}`")),
+        Some(path) => match path.rsplit_once('.') {
+            Some((layer, _)) => error.at(layer),
+            None => error,
+        },
         None => error,
     })
 }

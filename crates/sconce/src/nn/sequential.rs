@@ -97,7 +97,7 @@ impl Layer for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
         for (name, layer) in &self.0 {
-            x = layer.forward(&x).context(|| name.as_str())?;
+            x = layer.forward(&x).within(name.as_str())?;
         }
         Ok(x)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::cost::Costs;
 use super::module::{Leaf, Module};
 use super::walk::{Identities, Item, Want, is_settings, walk};
 use crate::tensor::{DType, Dims, Tensor};
@@ -41,6 +42,9 @@ pub struct Summary {
     pub buffers: usize,
     /// Memory of parameters and buffers.
     pub bytes: usize,
+    /// Multiplications with their additions of a forward, if they were counted: by
+    /// [`summary_of`](super::ModuleExt::summary_of).
+    pub mult_adds: Option<u64>,
 }
 
 /// A row of a [`Summary`].
@@ -63,6 +67,8 @@ pub enum SummaryItem {
         type_name: &'static str,
         /// Its numbers, flags and strings, as in `in_features=4, out_features=3`.
         settings: String,
+        /// Multiplications with their additions that its own parameters take part in, if they were counted.
+        mult_adds: u64,
     },
     /// A parameter or a buffer.
     Tensor {
@@ -77,12 +83,17 @@ pub enum SummaryItem {
 
 impl Summary {
     pub(super) fn new(module: &dyn Module) -> Self {
-        let mut this = Self { rows: Vec::new(), parameters: 0, trainable: 0, buffers: 0, bytes: 0 };
+        let mut this =
+            Self { rows: Vec::new(), parameters: 0, trainable: 0, buffers: 0, bytes: 0, mult_adds: None };
         let mut seen = Identities::default();
         walk(module, Want::Everything, &mut |path, item| match item {
             Item::Module(module) => this.rows.push(SummaryRow {
                 path: path.to_owned(),
-                item: SummaryItem::Module { type_name: module.type_name(), settings: settings(module) },
+                item: SummaryItem::Module {
+                    type_name: module.type_name(),
+                    settings: settings(module),
+                    mult_adds: 0,
+                },
             }),
             Item::Leaf(Leaf::Param(parameter)) => {
                 parameter.set_label(path);
@@ -108,6 +119,18 @@ impl Summary {
             Item::Leaf(_) => {}
         });
         this
+    }
+
+    pub(super) fn with_costs(mut self, costs: &Costs) -> Self {
+        self.mult_adds = Some(costs.values().sum());
+        for row in &mut self.rows {
+            if let (SummaryItem::Module { mult_adds, .. }, Some(&cost)) =
+                (&mut row.item, costs.get(&row.path))
+            {
+                *mult_adds = cost;
+            }
+        }
+        self
     }
 
     fn tensor(&mut self, path: &str, tensor: &Tensor, new: bool, note: String) {
@@ -169,10 +192,12 @@ impl fmt::Display for Summary {
         for (row, branch) in self.rows.iter().zip(self.branches()) {
             let name = row.path.rsplit('.').next().unwrap_or_default();
             table.push(match &row.item {
-                SummaryItem::Module { type_name, settings } => {
+                SummaryItem::Module { type_name, settings, mult_adds } => {
                     let colon = if name.is_empty() { "" } else { ": " };
                     let settings = if settings.is_empty() { String::new() } else { format!("({settings})") };
-                    let first = format!("{branch}{name}{colon}{type_name}{settings}");
+                    let cost =
+                        if *mult_adds == 0 { String::new() } else { format!(", {mult_adds} mult-adds") };
+                    let first = format!("{branch}{name}{colon}{type_name}{settings}{cost}");
                     [first, String::new(), String::new(), String::new(), String::new()]
                 }
                 SummaryItem::Tensor { shape, dtype, note } => [
@@ -194,10 +219,14 @@ impl fmt::Display for Summary {
             writeln!(f, "{}", line.trim_end())?;
         }
         let frozen = self.parameters - self.trainable;
-        writeln!(
+        write!(
             f,
             "parameters: {} ({} trainable, {frozen} frozen), buffers: {}, bytes: {}",
             self.parameters, self.trainable, self.buffers, self.bytes
-        )
+        )?;
+        match self.mult_adds {
+            Some(count) => writeln!(f, ", mult-adds: {count}"),
+            None => writeln!(f),
+        }
     }
 }

@@ -114,7 +114,7 @@ fn attend(
         attn_mask: masks.attn,
         average_attn_weights: true,
     };
-    Ok(attention.forward(query, key, key, options).context(|| name)?.0)
+    Ok(attention.forward(query, key, key, options).within(name)?.0)
 }
 
 /// Self attention and two linear layers; PyTorch's `TransformerEncoderLayer`.
@@ -354,7 +354,7 @@ impl TransformerEncoder {
     pub fn forward_masked(&self, x: &Tensor, masks: Masks<'_>) -> Result<Tensor> {
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward_masked(&x, masks).context(|| format!("layers.{i}"))?;
+            x = layer.forward_masked(&x, masks).within(format!("layers.{i}"))?;
         }
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
     }
@@ -399,7 +399,7 @@ impl TransformerDecoder {
     ) -> Result<Tensor> {
         let mut x = x.clone();
         for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, memory, masks, memory_masks).context(|| format!("layers.{i}"))?;
+            x = layer.forward(&x, memory, masks, memory_masks).within(format!("layers.{i}"))?;
         }
         self.norm.as_ref().map_or(Ok(x.clone()), |norm| norm.forward(&x))
     }
@@ -487,8 +487,8 @@ impl Transformer {
                 )));
             }
         }
-        let memory = self.encoder.forward_masked(source, source_masks).context(|| "encoder")?;
-        self.decoder.forward(target, &memory, target_masks, memory_masks).context(|| "decoder")
+        let memory = self.encoder.forward_masked(source, source_masks).within("encoder")?;
+        self.decoder.forward(target, &memory, target_masks, memory_masks).within("decoder")
     }
 
     /// A mask by which no position attends to a later one: −∞ above the diagonal, 0 elsewhere; float32.

@@ -2,6 +2,7 @@
 
 use smallvec::smallvec;
 
+use super::driver::layers::wide;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::layout::{Layout, broadcast};
@@ -190,7 +191,7 @@ pub(super) static COMPLEX: &[OpInfo] = &[OpInfo {
     samples: || {
         vec![Sample::new(&[(&[2, 3], D), (&[3], D)], |x| {
             // bfloat16 has no complex dtype.
-            let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let wide = wide(x[0].dtype());
             Tensor::complex(&x[0].to(wide)?, &x[1].to(wide)?)?.view_as_real()?.to(x[0].dtype())
         })]
     },

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use smallvec::smallvec;
 
 use super::complex::parts_of;
-use super::driver::build;
+use super::driver::{build, layers::wide};
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::dtype::Category;
@@ -382,7 +382,7 @@ const D: (f64, f64) = (-1.0, 1.0);
 /// The pairs of a transform of what is no half type.
 fn sample(shape: &'static [usize], call: fn(&Tensor) -> Result<Tensor>) -> Sample {
     Sample::new(&[(shape, D)], move |x| {
-        let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide = wide(x[0].dtype());
         let y = call(&x[0].to(wide)?)?;
         (if y.dtype() == wide { y } else { y.view_as_real()? }).to(x[0].dtype())
     })

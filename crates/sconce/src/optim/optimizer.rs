@@ -99,7 +99,7 @@ impl<R: Rule> Optimizer<R> {
     ///
     /// layer.freeze("**")?;
     /// let error = Optimizer::new(&layer, AdamW::default()).unwrap_err();
-    /// assert_eq!(error.to_string(), "AdamW: all 2 parameters are frozen");
+    /// assert_eq!(error.to_string(), "AdamW: all 2 parameters are frozen: unfreeze what is to be trained first");
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn new(parameters: impl Parameters, rule: R) -> Result<Self> {
@@ -107,7 +107,11 @@ impl<R: Rule> Optimizer<R> {
             Self { groups: Vec::new(), has_rest: true, defaults: rule, hooks: Vec::new(), hooked: 0 };
         let given = parameters.named();
         if !given.is_empty() && !given.iter().any(|p| p.tensor.requires_grad()) {
-            return Err(Error::argument(format!("{}: all {} parameters are frozen", R::NAME, given.len())));
+            return Err(Error::argument(format!(
+                "{}: all {} parameters are frozen: unfreeze what is to be trained first",
+                R::NAME,
+                given.len()
+            )));
         }
         this.push(given, this.defaults.clone())?;
         Ok(this)

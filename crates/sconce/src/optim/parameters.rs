@@ -44,6 +44,7 @@ impl<M: Module + ?Sized> Parameters for &M {
         let mut list: Vec<Named> = Vec::new();
         let mut places = std::collections::HashMap::new();
         each_parameter(self.as_module(), &mut |path, parameter| {
+            parameter.set_label(path);
             let place = *places.entry(parameter.id()).or_insert(list.len());
             match list.get_mut(place) {
                 Some(named) => named.names.push(path.to_owned()),

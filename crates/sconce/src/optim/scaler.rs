@@ -2,13 +2,13 @@
 
 use super::optimizer::Optimizer;
 use super::rule::Rule;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 use crate::{Error, Result, no_grad};
 
 /// Scales a loss up, gradients down again, and leaves out steps whose gradients overflowed; PyTorch's `GradScaler`.
 ///
-/// Meant for parameters of float16: bfloat16 has float32's range and needs none. Half precision saves memory here, not
-/// time: a CPU computes in float32 and converts.
+/// Meant for parameters of float32 behind a computation in float16: bfloat16 has float32's range and needs none. There is no
+/// autocast: products of half types are computed in float32, so that it would take more time, not less.
 ///
 /// ```
 /// use sconce::nn::{Layer, Linear};
@@ -16,20 +16,21 @@ use crate::{Error, Result, no_grad};
 /// use sconce::prelude::*;
 /// use sconce::DType;
 ///
-/// let mut layer = Linear::new(2, 1)?;
-/// layer.to(DType::F16)?;
+/// let layer = Linear::new(2, 1)?;
 /// let mut optimizer = Optimizer::new(&layer, Sgd::default())?;
+/// let x = Tensor::ones([64, 2], DType::F32)?;
+/// let loss = || layer.forward(&x)?.to(DType::F16)?.to(DType::F32)?.mul(1e-6)?.mean(());
+///
+/// // In float16 these gradients are 0.
+/// loss()?.backward()?;
+/// assert_eq!(layer.weight.grad().unwrap().to_vec::<f32>()?, [0.0; 2]);
+///
 /// let mut scaler = GradScaler::default();
-/// let x = Tensor::full([1, 2], 1e-4, DType::F16)?;
-/// for _ in 0..2 {
-///     optimizer.zero_grad();
-///     let loss = layer.forward(&x)?.mul(1e-4)?.sum(())?;
-///     scaler.scale(&loss)?.backward()?;
-///     scaler.step(&mut optimizer)?;
-///     scaler.update();
-/// }
-/// // Without the scale this gradient would be 0.
-/// assert!(layer.weight.grad().unwrap().abs()?.amax(())?.item()? > 0.0);
+/// optimizer.zero_grad();
+/// scaler.scale(&loss()?)?.backward()?;
+/// assert!(scaler.step(&mut optimizer)?);
+/// scaler.update();
+/// assert!(layer.weight.grad().unwrap().to_vec::<f32>()?[0] > 0.9e-6);
 /// # Ok::<(), sconce::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +57,15 @@ struct Stage {
 
 impl Default for GradScaler {
     fn default() -> Self {
+        Self::new(65536.0)
+    }
+}
+
+impl GradScaler {
+    /// Makes one that begins with a scale.
+    pub fn new(scale: f64) -> Self {
         Self {
-            scale: 65536.0,
+            scale,
             growth_factor: 2.0,
             backoff_factor: 0.5,
             growth_interval: 2000,
@@ -65,9 +73,7 @@ impl Default for GradScaler {
             stages: Vec::new(),
         }
     }
-}
 
-impl GradScaler {
     /// A loss times the scale.
     ///
     /// # Errors
@@ -82,7 +88,7 @@ impl GradScaler {
     ///
     /// # Errors
     ///
-    /// If that was done since the last update.
+    /// If that was done since the last update, or a gradient is float16: divided, it would vanish all the same.
     pub fn unscale_<R: Rule>(&mut self, optimizer: &Optimizer<R>) -> Result<bool> {
         let tensors =
             || optimizer.groups().iter().flat_map(|group| group.parameters()).map(|(_, tensor)| tensor);
@@ -90,6 +96,14 @@ impl GradScaler {
         if let Some((_, stage)) = self.stages.iter().find(|(id, _)| *id == identity) {
             let done = if stage.stepped { "after a step" } else { "a second time" };
             return Err(Error::argument(format!("GradScaler: unscale_ {done}: call update first")));
+        }
+        let half = optimizer.groups().iter().flat_map(|group| group.parameters());
+        if let Some((name, _)) = half.into_iter().find(|(_, t)| t.grad().is_some() && t.dtype() == DType::F16)
+        {
+            return Err(Error::dtype(format!(
+                "GradScaler: the gradient of `{name}` is float16, where it vanishes when it is divided: keep the parameters \
+                 in float32"
+            )));
         }
         let inverse = 1.0 / self.scale;
         let mut overflowed = false;

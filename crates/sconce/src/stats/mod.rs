@@ -1,6 +1,9 @@
 //! Statistics of parameters: one streaming pass over a tensor in memory or in a file.
 
+mod spectrum;
 mod stream;
+pub mod svg;
+pub mod text;
 
 use sconce_kernels::{Elem, histogram};
 
@@ -9,13 +12,16 @@ use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 pub use sconce_kernels::Stats;
+pub use spectrum::{SPECTRUM_ELEMENTS, SPECTRUM_SIDE, Spectrum};
 
 /// Tensors of more elements than this have their histogram taken from as many, in evenly spread blocks.
 ///
 /// Everything else is always taken of all elements.
 pub const HISTOGRAM_SAMPLE: u64 = 1 << 20;
 
-/// Statistics of one tensor and the distribution of its finite values.
+/// Statistics of one tensor and the distribution of its finite values; printed, a histogram in the terminal.
+///
+/// [`svg::document`] draws several as a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Count, extremes, mean, deviation, norm, zeros, NaN and infinities.

@@ -357,11 +357,12 @@ impl Tensor {
         self.auto().extra.as_ref().and_then(|e| e.label.clone())
     }
 
-    /// Remembers the path of a parameter for messages; the first one stays.
+    /// Remembers the path of a parameter for messages; the first one stays, unless it is the end of a longer one.
     pub(crate) fn set_label(&self, path: &str) {
         let mut auto = self.auto();
         let extra = auto.extra.get_or_insert_default();
-        if extra.label.is_none() {
+        let is_part = |label: &str| path.strip_suffix(label).is_some_and(|rest| rest.ends_with('.'));
+        if extra.label.as_deref().is_none_or(is_part) {
             extra.label = Some(path.into());
         }
     }

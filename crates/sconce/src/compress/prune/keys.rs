@@ -5,7 +5,6 @@ use std::sync::Arc;
 use half::{bf16, f16};
 
 use crate::Result;
-use crate::compress::draw::Drawn;
 use crate::io::{ReadAt, zeroed};
 use crate::tensor::{DType, Tensor};
 
@@ -63,12 +62,9 @@ pub(super) struct Scores {
 }
 
 impl Scores {
-    pub(super) fn magnitude(bytes: Arc<dyn ReadAt>, dtype: DType, domain: Domain) -> Self {
-        Self { bytes, dtype, domain, greatest: false }
-    }
-
-    pub(super) fn random(bytes: Arc<Drawn>, dtype: DType, domain: Domain) -> Self {
-        Self { bytes, dtype, domain, greatest: true }
+    /// Of `greatest` magnitudes the greatest are pruned.
+    pub(super) fn new(bytes: Arc<dyn ReadAt>, dtype: DType, domain: Domain, greatest: bool) -> Self {
+        Self { bytes, dtype, domain, greatest }
     }
 
     /// Whether the scores are the magnitudes of the values themselves.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Job;
 use super::keys::{Domain, Scores, magnitudes};
+use super::{Job, choice};
 use crate::Result;
 use crate::io::{ReadAt, range, zeroed};
 use crate::tensor::DType;
@@ -34,7 +34,7 @@ impl Mask {
     }
 
     /// Whether each element of `bytes` stays, which begin at element `first`.
-    fn stays(&self, dtype: DType, first: usize, bytes: &[u8]) -> Result<Vec<bool>> {
+    pub(super) fn stays(&self, dtype: DType, first: usize, bytes: &[u8]) -> Result<Vec<bool>> {
         let count = bytes.len() / dtype.size();
         Ok(match self {
             Self::All => vec![true; count],
@@ -51,18 +51,7 @@ impl Mask {
             }
             Self::NOfM { keep, of, inner } => {
                 let keys = magnitudes(dtype, Domain::Double, bytes)?;
-                let mut stays = vec![false; count];
-                let mut group: Vec<usize> = Vec::with_capacity(*of);
-                for start in (0..count).step_by(of * inner) {
-                    for lane in start..start + inner {
-                        group.clear();
-                        group.extend((0..*of).map(|i| lane + i * inner));
-                        // The sort is stable: of equal magnitudes the first stay.
-                        group.sort_by_key(|&i| std::cmp::Reverse(keys[i]));
-                        group.iter().take(*keep).for_each(|&i| stays[i] = true);
-                    }
-                }
-                stays
+                choice::n_of_m(&keys, *keep, *of, *inner)
             }
         })
     }

@@ -2,8 +2,10 @@
 //!
 //! Tensors of any size are pruned in bounded memory: the place where scores are cut is found by counting them in
 //! several passes, and the mask of an element is computed when it is read. Of equal scores at the cut, those that come
-//! first are pruned; PyTorch's choice among them depends on its sorting.
+//! first are pruned; PyTorch's choice among them depends on its sorting. Masks of live modules
+//! ([`nn::prune`](crate::nn::prune)) are chosen by the same functions.
 
+pub(crate) mod choice;
 mod keys;
 mod mask;
 mod structured;
@@ -319,12 +321,12 @@ fn masks(prune: &Prune, jobs: &[Job]) -> Result<Vec<Mask>> {
     let scores: Vec<Scores> = match prune.method {
         Method::L1Unstructured => {
             let domain = Domain::of(jobs.iter().map(|job| job.dtype));
-            jobs.iter().map(|job| Scores::magnitude(Arc::clone(&job.values), job.dtype, domain)).collect()
+            jobs.iter().map(|job| Scores::new(Arc::clone(&job.values), job.dtype, domain, false)).collect()
         }
         Method::RandomUnstructured { seed } => {
             let drawn = Sequence::new(seed, jobs.iter().map(uniform).collect())?;
             let domain = Domain::of(jobs.iter().map(|job| job.dtype));
-            drawn.tensors().zip(jobs).map(|(d, job)| Scores::random(d, job.dtype, domain)).collect()
+            drawn.tensors().zip(jobs).map(|(d, job)| Scores::new(d, job.dtype, domain, true)).collect()
         }
         Method::LnStructured { n, dim } => {
             let mask = |job: &Job| structured::least_norm(job, n, dim, prune.amount);

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Archive, GATHER_BYTES, display_name};
+use super::{Archive, GATHER_BYTES, HELD_BYTES, TILE_BYTES, display_name};
 use crate::error::{Context, Error, Result};
 use crate::io::entry::Entry;
-use crate::io::gather::{Rows, copy_row, flip_signs, swap_bytes};
+use crate::io::gather::{Strided, flip_signs, swap_bytes};
 use crate::io::limits::MAX_EXPANDED_BYTES;
 use crate::io::source::{ReadAt, range, zeroed};
 
@@ -76,8 +76,8 @@ impl Archive {
 
     /// Passes a tensor's bytes to `visit`, in row-major order, at most about `chunk_bytes` at once.
     ///
-    /// Chunks hold whole elements. Memory is bounded by the chunk for contiguous tensors, and by the storage for
-    /// others.
+    /// Chunks hold whole elements. Memory is bounded by the chunk for contiguous tensors, by some 100 MB for others; but
+    /// one that is not contiguous and lies in a compressed record is held as a whole.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Archive {
         self.chunks(entry, chunk_bytes, &mut visit).context(|| self.place(entry))
     }
 
-    /// Fills `out` with a part of a contiguous tensor's bytes, from byte `offset` of them on.
+    /// Fills `out` with a part of a tensor's bytes in row-major order, from byte `offset` of them on.
     pub(crate) fn read_part(&self, entry: &Entry, offset: u64, out: &mut [u8]) -> Result<()> {
         if out.is_empty() {
             return Ok(());
@@ -99,21 +99,24 @@ impl Archive {
         let mut read = || -> Result<()> {
             let storage = self.readable(entry)?;
             range(offset, out.len() as u64, entry.bytes())?;
-            if !entry.is_contiguous() {
-                return Err(Error::argument("a part of a tensor that is not contiguous"));
-            }
             let (start, _) = Self::span(entry);
             // Bytes are turned in whole elements only.
             let size = entry.encoding.block().1 as usize;
             let before = (offset % size as u64) as usize;
-            if before == 0 && out.len().is_multiple_of(size) {
-                storage.read_at(start + offset, out)?;
+            let elements = |first: u64, out: &mut [u8]| {
+                if entry.is_contiguous() {
+                    storage.read_at(start + first, out)?;
+                } else {
+                    Strided::new(entry).fill(&**storage, first as usize / size, out)?;
+                }
                 self.finish(entry, out);
-                return Ok(());
+                Ok(())
+            };
+            if before == 0 && out.len().is_multiple_of(size) {
+                return elements(offset, out);
             }
             let mut whole = zeroed(((before + out.len()).next_multiple_of(size)) as u64)?;
-            storage.read_at(start + offset - before as u64, &mut whole)?;
-            self.finish(entry, &mut whole);
+            elements(offset - before as u64, &mut whole)?;
             out.copy_from_slice(&whole[before..before + out.len()]);
             Ok(())
         };
@@ -201,38 +204,26 @@ impl Archive {
             }
             return Ok(());
         }
-        let held;
-        let (bytes, base) = match storage.as_slice() {
-            Some(bytes) => (bytes, 0),
+        let strided = Strided::new(entry);
+        // What is small is read in one go, which also verifies its checksum; and so is what cannot be read here and there.
+        let (held, strided, tile): (Vec<u8>, _, _) = match storage.as_slice() {
+            Some(_) => (Vec::new(), strided, chunk),
+            None if span > HELD_BYTES && storage.seeks() => (Vec::new(), strided, chunk.max(TILE_BYTES)),
             None => {
-                let mut part = zeroed(span)?;
-                storage.read_at(start, &mut part)?;
-                held = part;
-                (held.as_slice(), entry.offset)
+                let mut held = zeroed(span)?;
+                storage.read_at(start, &mut held)?;
+                (held, strided.from_start(), chunk)
             }
         };
-        let mut buffer = zeroed(entry.bytes().min(chunk as u64))?;
-        let mut filled = 0;
-        let rows = Rows::new(entry);
-        let (len, stride) = (rows.len, rows.stride);
-        for row in rows {
-            let mut done = 0;
-            while done < len {
-                let take = (len - done).min((buffer.len() - filled) / block);
-                let part = &mut buffer[filled..filled + take * block];
-                copy_row(bytes, row - base + done * stride, stride, block, part);
-                done += take;
-                filled += take * block;
-                if filled == buffer.len() {
-                    self.finish(entry, &mut buffer);
-                    visit(&buffer)?;
-                    filled = 0;
-                }
-            }
-        }
-        if filled > 0 {
-            self.finish(entry, &mut buffer[..filled]);
-            visit(&buffer[..filled])?;
+        let bytes: &dyn ReadAt = if held.is_empty() { &**storage } else { &held };
+        let mut buffer = zeroed(entry.bytes().min((tile / block * block) as u64))?;
+        let (mut at, size) = (0, entry.bytes());
+        while at < size {
+            let part = &mut buffer[..(size - at).min(tile as u64) as usize];
+            strided.fill(bytes, at as usize / block, part)?;
+            self.finish(entry, part);
+            part.chunks(chunk).try_for_each(&mut *visit)?;
+            at += part.len() as u64;
         }
         Ok(())
     }

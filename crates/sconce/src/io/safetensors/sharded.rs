@@ -3,6 +3,7 @@
 //! Index and shards must agree exactly: a tensor that its shard lacks and a tensor that the index does not name are
 //! errors. Metadata are those of all shards. Shards lie in the index's folder; a name that leaves it is refused, whatever it points to.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -125,7 +126,38 @@ impl Archive {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn save_sharded(&self, index: impl AsRef<Path>, shard_bytes: u64) -> Result<Vec<PathBuf>> {
-        let path = index.as_ref();
+        let plan = self.plan(index.as_ref(), shard_bytes)?;
+        let mut weights = Vec::with_capacity(self.entries().len());
+        for (shard, target) in plan.shards.iter().zip(&plan.files) {
+            shard.save(target, Safetensors.name())?;
+            let file = target.file_name().unwrap_or_default().to_string_lossy();
+            weights.extend(shard.entries().iter().map(|entry| (entry.name(), file.clone())));
+        }
+        let text = index_text(self.entries().iter().map(Entry::bytes).sum(), &weights);
+        if let Some(target) = plan.files.last() {
+            atomic::write(target, |out| Ok(out.write_all(text.as_bytes())?))
+                .context(|| target.display().to_string())?;
+        }
+        Ok(plan.files)
+    }
+
+    /// The files that [`save_sharded`](Self::save_sharded) writes, the index last.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the path has another form, and when safetensors cannot hold what the archive holds.
+    ///
+    /// ```
+    /// let files = sconce::io::Archive::new().sharded_files("model.safetensors", 1 << 30)?;
+    /// assert_eq!(files[0].to_str(), Some("model-00001-of-00001.safetensors"));
+    /// assert_eq!(files[1].to_str(), Some("model.safetensors.index.json"));
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn sharded_files(&self, index: impl AsRef<Path>, shard_bytes: u64) -> Result<Vec<PathBuf>> {
+        self.plan(index.as_ref(), shard_bytes).map(|plan| plan.files)
+    }
+
+    fn plan(&self, path: &Path, shard_bytes: u64) -> Result<Plan> {
         let place = || path.display().to_string();
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         let stem = name.strip_suffix(INDEX_SUFFIX).unwrap_or(name).strip_suffix(SHARD_SUFFIX);
@@ -137,21 +169,11 @@ impl Archive {
         }
         super::check_tree(self).context(place)?;
         let shards = self.shards(shard_bytes).context(place)?;
-        let mut written = Vec::with_capacity(shards.len() + 1);
-        let mut weights = Vec::with_capacity(self.entries().len());
-        for (i, shard) in shards.iter().enumerate() {
-            let file = format!("{stem}-{:05}-of-{:05}{SHARD_SUFFIX}", i + 1, shards.len());
-            let target = path.with_file_name(&file);
-            shard.save(&target, Safetensors.name())?;
-            written.push(target);
-            weights.extend(shard.entries().iter().map(|entry| (entry.name(), file.clone())));
-        }
-        let target = path.with_file_name(format!("{stem}{SHARD_SUFFIX}{INDEX_SUFFIX}"));
-        let text = index_text(self.entries().iter().map(Entry::bytes).sum(), &weights);
-        atomic::write(&target, |out| Ok(out.write_all(text.as_bytes())?))
-            .context(|| target.display().to_string())?;
-        written.push(target);
-        Ok(written)
+        let count = shards.len();
+        let file = |i: usize| path.with_file_name(format!("{stem}-{i:05}-of-{count:05}{SHARD_SUFFIX}"));
+        let mut files: Vec<PathBuf> = (1..=count).map(file).collect();
+        files.push(path.with_file_name(format!("{stem}{SHARD_SUFFIX}{INDEX_SUFFIX}")));
+        Ok(Plan { shards, files })
     }
 
     /// The archive in parts, in order, of at most that many bytes each or one tensor.
@@ -176,8 +198,14 @@ impl Archive {
     }
 }
 
+/// What is written: the shards, and their files and the index.
+struct Plan {
+    shards: Vec<Archive>,
+    files: Vec<PathBuf>,
+}
+
 /// The index as Hugging Face's libraries lay it out.
-fn index_text(total_size: u64, weights: &[(&str, String)]) -> String {
+fn index_text(total_size: u64, weights: &[(&str, Cow<'_, str>)]) -> String {
     let mut text =
         format!("{{\n  \"metadata\": {{\n    \"total_size\": {total_size}\n  }},\n  \"{WEIGHT_MAP}\": {{");
     for (i, (name, file)) in weights.iter().enumerate() {

@@ -143,6 +143,10 @@ impl ReadAt for Inflated {
         true
     }
 
+    fn seeks(&self) -> bool {
+        false
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<()> {
         range(offset, out.len() as u64, self.size)?;
         let mut guard = lock(&self.stream);

@@ -4,16 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::trace::{Class, Declared, Slice, Trace};
-use super::{least, with_mask};
-use crate::autograd::enable_grad;
-use crate::compress::Amount;
+use super::with_mask;
+use crate::compress::{Amount, choice};
 use crate::nn::form::replace_named;
-use crate::nn::leaf::Mode;
-use crate::nn::module::{LeafMut, Module};
-use crate::nn::walk::walk_mut;
+use crate::nn::module::Module;
+use crate::nn::trace::recorded;
 use crate::select::{Candidate, IntoSelector, Kind};
 use crate::tensor::{DType, Tensor};
-use crate::{Context, Error, Result, no_grad};
+use crate::{Context, Error, Result};
 
 /// Channels that the same parameters make and read, such as those of a convolution; printed, in one line.
 ///
@@ -169,7 +167,7 @@ pub fn ln_channels<M: Module + ?Sized>(
         if count == alive.len() && count > 0 {
             return Err(Error::argument(format!("{OP}: `{name}`: all {count} channels would go")));
         }
-        gone.extend(least(&scores, count).flat_map(|i| &alive[i].makes));
+        gone.extend(choice::least(&scores, count).into_iter().flat_map(|i| &alive[i].makes));
     }
     let mut by_name: HashMap<&str, Vec<Slice>> = HashMap::new();
     for slice in &gone {
@@ -207,14 +205,7 @@ pub(super) fn traced<M: Module + ?Sized>(
     forward: &impl Fn(&M) -> Result<Tensor>,
 ) -> Result<(Vec<Declared>, Vec<Group>, Tensor)> {
     let mut trace = Trace::new(module.as_module());
-    // What is frozen is recorded too, for as long as it takes.
-    let frozen: Vec<Tensor> = trace.tensors().filter(|t| !t.requires_grad()).collect();
-    let output = evaluated(module, |module| {
-        frozen.iter().try_for_each(|t| t.requires_grad_(true).map(drop))?;
-        let output = enable_grad(|| forward(module));
-        frozen.iter().try_for_each(|t| t.requires_grad_(false).map(drop))?;
-        output
-    })?;
+    let output = recorded(module, forward)?;
     if output.grad_fn().is_none() {
         return Err(Error::argument("the output does not depend on a parameter: nothing was recorded"));
     }
@@ -270,33 +261,4 @@ impl Key {
         };
         Self { makes: places(&class.makes), reads: places(&class.reads), kept: class.kept.clone() }
     }
-}
-
-/// Runs a closure with a module in evaluation mode, and puts back the modes that it had.
-pub(super) fn evaluated<M: Module + ?Sized, T>(
-    module: &mut M,
-    run: impl FnOnce(&M) -> Result<T>,
-) -> Result<T> {
-    let mut modes = Vec::new();
-    walk_mut(module.as_module_mut(), &mut |leaf| {
-        if let LeafMut::Mode(mode) = leaf {
-            modes.push(std::mem::replace(mode, Mode::Eval));
-        }
-    });
-    let result = run(module);
-    let mut modes = modes.into_iter();
-    walk_mut(module.as_module_mut(), &mut |leaf| {
-        if let (LeafMut::Mode(mode), Some(old)) = (leaf, modes.next()) {
-            *mode = old;
-        }
-    });
-    result
-}
-
-/// What a forward in evaluation mode gives, without a record.
-pub(super) fn output<M: Module + ?Sized>(
-    module: &mut M,
-    forward: &impl Fn(&M) -> Result<Tensor>,
-) -> Result<Tensor> {
-    evaluated(module, |module| no_grad(|| forward(module)))
 }

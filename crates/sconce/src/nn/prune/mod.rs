@@ -30,8 +30,6 @@ mod numbers;
 mod shrink;
 mod trace;
 
-use std::cmp::Ordering;
-
 pub use self::channels::{Channels, channels, ln_channels};
 pub use self::shrink::{Shrunk, shrink};
 use super::form::{Form, Keys, computed, replace};
@@ -39,7 +37,7 @@ use super::leaf::{Buffer, Param};
 use super::module::{Leaf, Module};
 use super::parametrize::Parametrization;
 use super::walk::each_declared;
-use crate::compress::Amount;
+use crate::compress::{Amount, choice};
 use crate::select::IntoSelector;
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Result};
@@ -312,90 +310,65 @@ impl State {
     fn prune_elements(&mut self, score: Score, amount: Amount) -> Result<()> {
         let left: Vec<usize> = (0..self.kept.len()).filter(|&i| self.kept[i]).collect();
         let count = amount.of(left.len())?;
-        let scores: Vec<f64> = match score {
-            _ if count == 0 => return Ok(()),
-            Score::L1 => left.iter().map(|&i| self.values[i].abs()).collect(),
+        if count == 0 {
+            return Ok(());
+        }
+        let stays = match score {
+            Score::L1 => {
+                let values: Vec<f64> = left.iter().map(|&i| self.values[i]).collect();
+                choice::cut_values(&values, count, false)?
+            }
             // PyTorch prunes the greatest of the random numbers.
             Score::Random => {
                 let drawn = Tensor::rand([left.len()], self.dtype)?.to(DType::F64)?.to_vec::<f64>()?;
-                drawn.into_iter().map(|x| -x).collect()
+                choice::cut_values(&drawn, count, true)?
             }
         };
-        least(&scores, count).for_each(|i| self.kept[left[i]] = false);
+        left.into_iter().zip(stays).for_each(|(i, stays)| self.kept[i] = stays);
         Ok(())
     }
 
-    /// A dimension, of two or more.
-    fn dimension(&self, dim: isize) -> Result<usize> {
-        let rank = self.shape.len();
-        let at = if dim < 0 { dim.checked_add_unsigned(rank) } else { Some(dim) };
-        let at = at.and_then(|d| usize::try_from(d).ok()).filter(|&d| d < rank && rank > 1);
-        at.ok_or_else(|| {
-            Error::shape(format!(
-                "slices along dimension {dim} need two dimensions or more, found shape {:?}",
-                self.shape
-            ))
-        })
-    }
-
     fn prune_groups(&mut self, keep: usize, of: usize, dim: isize) -> Result<()> {
-        let at = self.dimension(dim)?;
-        if of == 0 || keep > of || !self.shape[at].is_multiple_of(of) {
+        let (size, inner) = choice::axis(&self.shape, dim)?;
+        if of == 0 || keep > of || !size.is_multiple_of(of) {
             return Err(Error::shape(format!(
                 "{keep} of {of} elements along dimension {dim} of shape {:?}",
                 self.shape
             )));
         }
-        let inner: usize = self.shape[at + 1..].iter().product();
-        for start in (0..self.kept.len()).step_by((of * inner).max(1)) {
-            for lane in start..start + inner {
-                let scores: Vec<f64> = (0..of).map(|i| -self.values[lane + i * inner].abs()).collect();
-                let stay: Vec<usize> = least(&scores, keep).collect();
-                (0..of).filter(|i| !stay.contains(i)).for_each(|i| self.kept[lane + i * inner] = false);
-            }
-        }
+        // The bits of magnitudes compare as they do.
+        let keys: Vec<u64> = self.values.iter().map(|x| x.abs().to_bits()).collect();
+        let stays = choice::n_of_m(&keys, keep, of, inner);
+        self.kept.iter_mut().zip(stays).for_each(|(kept, stays)| *kept &= stays);
         Ok(())
     }
 
     /// Prunes slices by their norm, or at random.
     fn prune_slices(&mut self, norm: Option<f64>, amount: Amount, dim: isize) -> Result<()> {
-        let (rank, at) = (self.shape.len(), self.dimension(dim)?);
-        let inner: usize = self.shape[at + 1..].iter().product();
-        let slice = |i: usize| i / inner.max(1) % self.shape[at];
-        let mut alive = vec![false; self.shape[at]];
+        let (size, inner) = choice::axis(&self.shape, dim)?;
+        let slice = |i: usize| i / inner.max(1) % size;
+        let mut alive = vec![false; size];
         (0..self.kept.len()).filter(|&i| self.kept[i]).for_each(|i| alive[slice(i)] = true);
-        let left: Vec<usize> = (0..alive.len()).filter(|&s| alive[s]).collect();
+        let left: Vec<usize> = (0..size).filter(|&s| alive[s]).collect();
         let count = amount.of(left.len())?;
         if count == 0 {
             return Ok(());
         }
         let scores = match norm {
             Some(n) => {
-                let values = Tensor::from_vec(self.values.clone(), &self.shape[..])?;
-                let others: Vec<isize> = (0..rank).filter(|d| *d != at).map(|d| d as isize).collect();
-                let norms = values.norm(n, &others[..])?.to_vec::<f64>()?;
+                let mut norms = choice::SliceNorms::new(n, size, inner);
+                norms.add(0, &self.values);
+                let norms = norms.scores();
                 left.iter().map(|&s| norms[s]).collect()
             }
             None => Tensor::rand([left.len()], DType::F32)?.to(DType::F64)?.to_vec::<f64>()?,
         };
-        let mut gone = vec![false; alive.len()];
-        least(&scores, count).for_each(|i| gone[left[i]] = true);
+        let mut gone = vec![false; size];
+        choice::least(&scores, count).into_iter().for_each(|i| gone[left[i]] = true);
         let slices: Vec<usize> = (0..self.kept.len()).map(slice).collect();
         self.kept.iter_mut().zip(slices).for_each(|(kept, slice)| *kept &= !gone[slice]);
         Ok(())
     }
-}
-
-/// The places of the least scores, NaN last; of equal ones the first.
-fn least(scores: &[f64], count: usize) -> impl Iterator<Item = usize> {
-    let mut order: Vec<usize> = (0..scores.len()).collect();
-    order.sort_by(|&a, &b| {
-        let (a, b) = (scores[a], scores[b]);
-        a.partial_cmp(&b).unwrap_or_else(|| {
-            if a.is_nan() == b.is_nan() { Ordering::Equal } else { a.is_nan().cmp(&b.is_nan()) }
-        })
-    });
-    order.into_iter().take(count)
 }
 
 /// The mask of a pruned parameter.

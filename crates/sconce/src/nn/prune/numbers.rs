@@ -1,6 +1,5 @@
 //! Tensors of the numbers of channels, and what operations make of them.
 
-use std::collections::HashSet;
 use std::rc::Rc;
 
 use crate::tensor::node::{Edge, NodeRef};
@@ -81,36 +80,6 @@ impl Traced {
 
     fn tensor(&self, value: impl Fn(Element) -> f64) -> Result<Tensor> {
         Tensor::from_vec(self.elements.iter().map(|&e| value(e)).collect(), &self.shape[..])
-    }
-}
-
-/// The recorded operations behind an output, each after those that it computes from.
-pub(super) fn inputs_first(output: &Edge) -> Vec<NodeRef> {
-    let (mut order, mut seen) = (Vec::new(), HashSet::new());
-    let Edge::Node(last, _) = output else { return order };
-    seen.insert(last.id());
-    let mut open = vec![(last.clone(), 0)];
-    while let Some((node, next)) = open.last_mut() {
-        let edge = node.edges().get(*next).cloned();
-        *next += 1;
-        match edge {
-            Some(Edge::Node(input, _)) => {
-                if seen.insert(input.id()) {
-                    open.push((input, 0));
-                }
-            }
-            Some(_) => {}
-            None => order.extend(open.pop().map(|(node, _)| node)),
-        }
-    }
-    order
-}
-
-pub(super) fn shape_of(edge: &Edge) -> Option<Vec<usize>> {
-    match edge {
-        Edge::None => None,
-        Edge::Leaf(leaf) => Some(leaf.shape().to_vec()),
-        Edge::Node(node, _) => Some(node.outputs()[0].shape.to_vec()),
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use super::channels::{output, traced};
+use super::channels::traced;
 use super::trace::{Declared, Slice};
 use super::{mask_of, pruned};
 use crate::nn::ext::each_leaf;
 use crate::nn::form::computed;
 use crate::nn::leaf::{Buffer, Param};
 use crate::nn::module::{Leaf, LeafMut, Module};
+use crate::nn::trace::output;
 use crate::nn::walk::{each_declared, each_leaf_mut};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result, no_grad};

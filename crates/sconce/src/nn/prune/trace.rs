@@ -8,13 +8,12 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use super::numbers::{
-    Element, MASKED, NOTHING, NOW, OTHER, Traced, inputs_first, live_of_zero, replayed, shape_of, viewed,
-};
+use super::numbers::{Element, MASKED, NOTHING, NOW, OTHER, Traced, live_of_zero, replayed, viewed};
 use super::shrink::Site;
 use crate::autograd::history;
 use crate::nn::leaf::Param;
 use crate::nn::module::Module;
+use crate::nn::trace::{inputs_first, shape_of};
 use crate::nn::walk::each_declared;
 use crate::ops::{is_elementwise, is_elementwise_of_two};
 use crate::tensor::Tensor;
@@ -108,13 +107,6 @@ impl Trace {
             }
         });
         this
-    }
-
-    /// The floating point tensors of the parameters.
-    pub(super) fn tensors(&self) -> impl Iterator<Item = Tensor> {
-        let tensor =
-            |p: &Declared| p.param.form().map_or(&p.param, |form| &form.originals()[0]).tensor().clone();
-        self.parameters.iter().map(tensor).filter(|t| t.dtype().is_floating_point())
     }
 
     /// Follows what made an output.

@@ -4,8 +4,9 @@ use smallvec::smallvec;
 
 use super::{batch, check_dtype, check_square, common_batch, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// The lower factor, from the lower triangle.
@@ -145,7 +146,7 @@ pub(in crate::ops) static CHOLESKY: &[OpInfo] = &[
         samples: || {
             let call = |upper: bool| {
                 Sample::new(&[(&[2, 3, 3], D)], move |x| {
-                    let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+                    let wide = wide(x[0].dtype());
                     let a = x[0].to(wide)?;
                     let definite = a.matmul(&a.transpose(-2, -1)?)?.add(&Tensor::eye(a.size(-1)?, wide)?)?;
                     definite.cholesky(upper)?.to(x[0].dtype())
@@ -158,7 +159,7 @@ pub(in crate::ops) static CHOLESKY: &[OpInfo] = &[
         name: "cholesky_solve",
         samples: || {
             vec![Sample::new(&[(&[3, 2], D), (&[3, 3], (0.5, 1.5))], |x| {
-                let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+                let wide = wide(x[0].dtype());
                 x[0].to(wide)?.cholesky_solve(&x[1].to(wide)?.tril(0)?, false)?.to(x[0].dtype())
             })]
         },

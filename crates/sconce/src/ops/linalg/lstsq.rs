@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::{batch, check_matrices};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
@@ -134,7 +135,7 @@ pub(in crate::ops) static LEAST_SQUARES: &[OpInfo] = &[OpInfo {
     samples: || {
         let sample = |shape: &'static [usize], of_residuals: bool| {
             Sample::new(&[(shape, D), (&[2, 3, 2], D)], move |x| {
-                let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+                let wide = wide(x[0].dtype());
                 let a = x[0].to(wide)?;
                 let a = a.add(&Tensor::eye_of(a.size(-2)?, a.size(-1)?, wide)?.mul(3.0)?)?;
                 let found = a.lstsq(&x[1].to(wide)?, None, LstsqDriver::Gelsd)?;

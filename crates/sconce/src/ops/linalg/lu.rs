@@ -4,8 +4,9 @@ use smallvec::smallvec;
 
 use super::{batch, check_dtype, check_square, common_batch, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
-use crate::tensor::{DType, Dims, Tensor};
+use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
 /// The factors of a matrix of `m` rows and `n` columns, in its place, and which row was exchanged with each in turn.
@@ -313,7 +314,7 @@ fn regular(x: &Tensor) -> Result<Tensor> {
 fn sample(call: fn(&Tensor) -> Result<Tensor>) -> Sample {
     Sample::new(&[(&[2, 3, 3], D)], move |x| {
         // Half types are not for solving.
-        let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide = wide(x[0].dtype());
         call(&regular(&x[0].to(wide)?)?)?.to(x[0].dtype())
     })
 }

@@ -5,6 +5,7 @@ use smallvec::smallvec;
 use super::lu::factor;
 use super::{batch, check_matrices, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
@@ -122,7 +123,7 @@ pub(in crate::ops) static FACTORS: &[OpInfo] = &[OpInfo {
     samples: || {
         let shapes: [&'static [usize]; 3] = [&[2, 3, 3], &[2, 4], &[4, 2]];
         let call = |x: &[Tensor]| {
-            let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+            let wide = wide(x[0].dtype());
             x[0].to(wide)?.lu_factor()?.0.to(x[0].dtype())
         };
         shapes.into_iter().map(|shape| Sample::new(&[(shape, (-1.0, 1.0))], call)).collect()

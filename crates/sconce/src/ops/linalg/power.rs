@@ -4,6 +4,7 @@ use smallvec::smallvec;
 
 use super::{batch, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
@@ -139,7 +140,7 @@ pub(in crate::ops) static POWERS: &[OpInfo] = &[
         name: "matrix_exp",
         samples: || {
             vec![Sample::new(&[(&[2, 3, 3], D)], |x| {
-                let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+                let wide = wide(x[0].dtype());
                 x[0].to(wide)?.matrix_exp()?.to(x[0].dtype())
             })]
         },

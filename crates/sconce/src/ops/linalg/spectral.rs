@@ -6,6 +6,7 @@ use smallvec::smallvec;
 
 use super::{batch, check_matrices, check_square, diagonal, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
@@ -373,7 +374,7 @@ const D: (f64, f64) = (-1.0, 1.0);
 
 fn sample(shape: &'static [usize], call: fn(&Tensor) -> Result<Tensor>) -> Sample {
     Sample::new(&[(shape, D)], move |x| {
-        let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide = wide(x[0].dtype());
         call(&x[0].to(wide)?)?.to(x[0].dtype())
     })
 }

@@ -4,8 +4,9 @@ use smallvec::smallvec;
 
 use super::{batch, check_dtype, check_square, common_batch, each_matrix, transposed};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers::wide;
 use crate::ops::registry::{OpInfo, Sample};
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// X with A X = B, where only one triangle of A is read.
@@ -119,7 +120,7 @@ pub(in crate::ops) static TRIANGULAR: &[OpInfo] = &[OpInfo {
     samples: || {
         let call = |upper: bool, unit: bool| {
             Sample::new(&[(&[2, 3, 3], D), (&[2, 3, 2], D)], move |x| {
-                let wide = if x[0].dtype() == DType::F64 { DType::F64 } else { DType::F32 };
+                let wide = wide(x[0].dtype());
                 x[0].to(wide)?.solve_triangular(&x[1].to(wide)?, upper, unit)?.to(x[0].dtype())
             })
         };

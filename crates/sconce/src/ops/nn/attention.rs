@@ -222,7 +222,7 @@ impl Tensor {
         let low = self.detach().contiguous()?.reshape([-1])?.le(0)?;
         let places = low.nonzero()?.reshape([-1])?;
         // Of a narrow dtype only the product is rounded.
-        let wide = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let wide = wide(dtype);
         let round = |x: f64| Tensor::full((), x, wide)?.item();
         let (lower, upper) = (round(lower)?, round(upper)?);
         let drawn = Tensor::rand([places.numel()], DType::F64)?.mul(upper - lower)?.add(lower)?.to(wide)?;

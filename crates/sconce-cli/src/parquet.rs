@@ -1,0 +1,166 @@
+//! Rows of statistics as a Parquet file: the columns are the keys of the rows of JSON, and what a row lacks is null.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::ByteArray;
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use sconce::{Context, Error, ErrorKind, Result};
+use serde_json::Value;
+
+use crate::output::Pending;
+
+/// Rows that are held until they are written together.
+const GROUP: usize = 1 << 14;
+
+/// What the cells of a column hold.
+#[derive(Clone, Copy)]
+enum Kind {
+    Text,
+    Integer,
+    Number,
+    Integers,
+}
+
+/// The columns, in order.
+const COLUMNS: &[(&str, Kind)] = &[
+    ("file", Kind::Text),
+    ("format", Kind::Text),
+    ("name", Kind::Text),
+    ("dtype", Kind::Text),
+    ("shape", Kind::Integers),
+    ("count", Kind::Integer),
+    ("bytes", Kind::Integer),
+    ("min", Kind::Number),
+    ("max", Kind::Number),
+    ("mean", Kind::Number),
+    ("std", Kind::Number),
+    ("norm", Kind::Number),
+    ("abs_max", Kind::Number),
+    ("zeros", Kind::Integer),
+    ("nan", Kind::Integer),
+    ("pos_inf", Kind::Integer),
+    ("neg_inf", Kind::Integer),
+    ("histogram", Kind::Integers),
+    ("no_statistics", Kind::Text),
+    ("hash", Kind::Text),
+];
+
+/// A file that grows by rows; it appears when it is finished.
+pub(crate) struct Table {
+    path: String,
+    pending: Pending,
+    writer: SerializedFileWriter<File>,
+    rows: Vec<Value>,
+    written: usize,
+}
+
+impl Table {
+    /// Begins a file. Refuses to replace one of `inputs`, which are being read.
+    pub(crate) fn create(path: &Path, inputs: &[&Path]) -> Result<Self> {
+        let (pending, file) = Pending::create(path, inputs)?;
+        let path = path.display().to_string();
+        let schema = parse_message_type(&schema()).and_then(|schema| {
+            SerializedFileWriter::new(file, Arc::new(schema), Arc::new(WriterProperties::builder().build()))
+        });
+        let writer = schema.map_err(|e| failed(&path, e))?;
+        Ok(Self { path, pending, writer, rows: Vec::new(), written: 0 })
+    }
+
+    /// Adds a row: an object whose keys are names of columns.
+    pub(crate) fn push(&mut self, row: Value) -> Result<()> {
+        self.rows.push(row);
+        if self.rows.len() == GROUP { self.flush() } else { Ok(()) }
+    }
+
+    /// Ends the file; the number of its rows.
+    pub(crate) fn finish(mut self) -> Result<usize> {
+        self.flush()?;
+        let Self { path, pending, writer, written, .. } = self;
+        writer.into_inner().map_err(|e| failed(&path, e))?.sync_all().context(|| path.clone())?;
+        pending.finish()?;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        if !rows.is_empty() {
+            write_group(&mut self.writer, &rows).map_err(|e| failed(&self.path, e))?;
+        }
+        self.written += rows.len();
+        Ok(())
+    }
+}
+
+fn failed(path: &str, error: ParquetError) -> Error {
+    Error::new(ErrorKind::Io, "the Parquet file cannot be written").with_source(error).context(path)
+}
+
+fn schema() -> String {
+    let column = |&(name, kind): &(&str, Kind)| match kind {
+        Kind::Text => format!("optional binary {name} (STRING);"),
+        Kind::Integer => format!("optional int64 {name};"),
+        Kind::Number => format!("optional double {name};"),
+        Kind::Integers => {
+            format!("optional group {name} (LIST) {{ repeated group list {{ required int64 element; }} }}")
+        }
+    };
+    format!("message statistics {{ {} }}", COLUMNS.iter().map(column).collect::<String>())
+}
+
+fn write_group(
+    writer: &mut SerializedFileWriter<File>,
+    rows: &[Value],
+) -> std::result::Result<(), ParquetError> {
+    let mut group = writer.next_row_group()?;
+    for &(name, _) in COLUMNS {
+        let cells: Vec<Option<&Value>> =
+            rows.iter().map(|row| row.get(name).filter(|cell| !cell.is_null())).collect();
+        let Some(mut column) = group.next_column()? else {
+            return Err(ParquetError::General(format!("no column {name}")));
+        };
+        // How much of the path to a value is there: nothing of null, the list of an empty one, all of a value.
+        let mut there: Vec<i16> = cells.iter().map(|cell| i16::from(cell.is_some())).collect();
+        let cells = cells.into_iter().flatten();
+        match column.untyped() {
+            ColumnWriter::ByteArrayColumnWriter(column) => {
+                let texts: Vec<_> = cells.filter_map(|c| c.as_str().map(ByteArray::from)).collect();
+                column.write_batch(&texts, Some(&there), None)?;
+            }
+            ColumnWriter::DoubleColumnWriter(column) => {
+                let numbers: Vec<_> = cells.filter_map(Value::as_f64).collect();
+                column.write_batch(&numbers, Some(&there), None)?;
+            }
+            ColumnWriter::Int64ColumnWriter(column) if column.get_descriptor().max_rep_level() == 0 => {
+                let numbers: Vec<_> = cells.filter_map(Value::as_i64).collect();
+                column.write_batch(&numbers, Some(&there), None)?;
+            }
+            ColumnWriter::Int64ColumnWriter(column) => {
+                let (mut numbers, mut again) = (Vec::new(), Vec::new());
+                there.clear();
+                for row in rows {
+                    again.push(0);
+                    match row.get(name).and_then(Value::as_array) {
+                        None => there.push(0),
+                        Some(list) if list.is_empty() => there.push(1),
+                        Some(list) => {
+                            there.extend(list.iter().map(|_| 2));
+                            again.extend(list.iter().skip(1).map(|_| 1));
+                            numbers.extend(list.iter().filter_map(Value::as_i64));
+                        }
+                    }
+                }
+                column.write_batch(&numbers, Some(&there), Some(&again))?;
+            }
+            _ => return Err(ParquetError::General(format!("no values for column {name}"))),
+        }
+        column.close()?;
+    }
+    group.close()?;
+    Ok(())
+}

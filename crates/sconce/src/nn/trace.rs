@@ -1,0 +1,91 @@
+//! One forward of a model, recorded, and the operations in it.
+
+use std::collections::HashSet;
+
+use super::ext::each_parameter;
+use super::leaf::Mode;
+use super::module::{LeafMut, Module};
+use super::walk::walk_mut;
+use crate::autograd::enable_grad;
+use crate::tensor::Tensor;
+use crate::tensor::node::{Edge, NodeRef};
+use crate::{Result, no_grad};
+
+/// The output of a forward in evaluation mode, with its history; what is frozen is recorded too.
+pub(super) fn recorded<M: Module + ?Sized>(
+    module: &mut M,
+    forward: &impl Fn(&M) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let mut frozen: Vec<Tensor> = Vec::new();
+    each_parameter(module.as_module(), &mut |_, parameter| {
+        if !parameter.requires_grad() && parameter.dtype().is_floating_point() {
+            frozen.push(parameter.tensor().clone());
+        }
+    });
+    evaluated(module, |module| {
+        frozen.iter().try_for_each(|t| t.requires_grad_(true).map(drop))?;
+        let output = enable_grad(|| forward(module));
+        frozen.iter().try_for_each(|t| t.requires_grad_(false).map(drop))?;
+        output
+    })
+}
+
+/// What a forward in evaluation mode gives, without a record.
+pub(super) fn output<M: Module + ?Sized>(
+    module: &mut M,
+    forward: &impl Fn(&M) -> Result<Tensor>,
+) -> Result<Tensor> {
+    evaluated(module, |module| no_grad(|| forward(module)))
+}
+
+/// Runs a closure with a module in evaluation mode, and puts back the modes that it had.
+pub(super) fn evaluated<M: Module + ?Sized, T>(
+    module: &mut M,
+    run: impl FnOnce(&M) -> Result<T>,
+) -> Result<T> {
+    let mut modes = Vec::new();
+    walk_mut(module.as_module_mut(), &mut |leaf| {
+        if let LeafMut::Mode(mode) = leaf {
+            modes.push(std::mem::replace(mode, Mode::Eval));
+        }
+    });
+    let result = run(module);
+    let mut modes = modes.into_iter();
+    walk_mut(module.as_module_mut(), &mut |leaf| {
+        if let (LeafMut::Mode(mode), Some(old)) = (leaf, modes.next()) {
+            *mode = old;
+        }
+    });
+    result
+}
+
+/// The recorded operations behind an output, each after those that it computes from.
+pub(super) fn inputs_first(output: &Edge) -> Vec<NodeRef> {
+    let (mut order, mut seen) = (Vec::new(), HashSet::new());
+    let Edge::Node(last, _) = output else { return order };
+    seen.insert(last.id());
+    let mut open = vec![(last.clone(), 0)];
+    while let Some((node, next)) = open.last_mut() {
+        let edge = node.edges().get(*next).cloned();
+        *next += 1;
+        match edge {
+            Some(Edge::Node(input, _)) => {
+                if seen.insert(input.id()) {
+                    open.push((input, 0));
+                }
+            }
+            Some(_) => {}
+            None => order.extend(open.pop().map(|(node, _)| node)),
+        }
+    }
+    order
+}
+
+/// The shape of what is at an edge, if something is.
+pub(super) fn shape_of(edge: &Edge) -> Option<Vec<usize>> {
+    match edge {
+        Edge::None => None,
+        Edge::Leaf(leaf) => Some(leaf.shape().to_vec()),
+        Edge::Node(node, _) => Some(node.outputs()[0].shape.to_vec()),
+    }
+}
