@@ -1053,9 +1053,11 @@ fn a_no_grad_view_is_refused_once_its_base_has_changed() {
     assert!(v.mul(2.0).is_err() && v.add_(1.0).is_err());
 }
 
+type Anomaly = (&'static str, fn(&Tensor) -> Result<Tensor>, &'static str, &'static str);
+
 /// What the backward of each gives, on inputs chosen so: the operation that is blamed, and the end of the message.
 #[rustfmt::skip]
-const ANOMALIES: &[(&str, fn(&Tensor) -> Result<Tensor>, &str, &str)] = &[
+const ANOMALIES: &[Anomaly] = &[
     ("its own", |x| x.sqrt()?.mul(0.0)?.sum(()), "sqrt", "NaN in 1 of 3 elements of the gradient of input 0 [3]"),
     ("first of two", |x| x.log()?.mul(x)?.sqrt()?.mul(0.0)?.sum(()), "sqrt", "NaN in 2 of 3 elements of the gradient of input 0 [3]"),
     ("second input", |x| x.ones_like()?.div(&x.mul(1.0)?)?.mul(0.0)?.sum(()), "div", "NaN in 1 of 3 elements of the gradient of input 1 [3]"),
@@ -1103,9 +1105,6 @@ fn anomaly_mode_tells_whose_backward_recorded_an_operation() {
         let slope = autograd::grad(&[(&x.pow(1.5)?, None)], &[&x], TWICE)?[0].clone().expect("a gradient");
         slope.mul(0.0)?.backward()
     }));
-    let (start, place) = ("backward of pow, recorded by the backward of pow, called at ", "autograd.rs:");
-    assert!(
-        found.contains("recorded by the backward of pow, called at ") && found.contains(place),
-        "{start} {found}"
-    );
+    let expected = "recorded by the backward of pow, called at ";
+    assert!(found.contains(expected) && found.contains("autograd.rs:"), "{found}");
 }

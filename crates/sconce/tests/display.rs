@@ -262,9 +262,11 @@ fn prints_as_pytorch_does() {
 const DEFAULT: PrintOptions =
     PrintOptions { precision: 4, threshold: 1000, edgeitems: 3, linewidth: 80, sci_mode: None };
 
+type WithOptions = (&'static str, fn() -> Result<Tensor>, PrintOptions, &'static str);
+
 /// With options as of `torch.set_printoptions`.
 #[rustfmt::skip]
-const WITH_OPTIONS: &[(&str, fn() -> Result<Tensor>, PrintOptions, &str)] = &[
+const WITH_OPTIONS: &[WithOptions] = &[
     ("precision", || Tensor::arange(0, 4, 1, DType::F32)?.div(3), PrintOptions { precision: 2, ..DEFAULT }, "tensor([0.00, 0.33, 0.67, 1.00])"),
     ("no digits", || numbers(&[0.5, 1.5, 2.25], &[3], DType::F64), PrintOptions { precision: 0, ..DEFAULT }, "tensor([0, 2, 2], dtype=torch.float64)"),
     ("many digits", || numbers(&[0.1, 1.0], &[2], DType::F32), PrintOptions { precision: 12, ..DEFAULT }, "tensor([0.100000001490, 1.000000000000])"),

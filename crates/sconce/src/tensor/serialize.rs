@@ -89,7 +89,7 @@ macro_rules! text {
                 if $finite {
                     return serializer.$write($convert);
                 }
-                serializer.collect_str(&format_args!("{}", f64::from($convert)).to_string().to_lowercase())
+                serializer.serialize_str(&f64::from($convert).to_string().to_lowercase())
             }
         })*
     };
