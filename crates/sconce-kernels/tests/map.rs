@@ -3,7 +3,9 @@
 
 mod common;
 use common::{CASES, ELEMS, Lcg, View, indices, random_shape};
-use sconce_kernels::{Compute, Dst, Elem, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads};
+use sconce_kernels::{
+    Compute, Dst, Elem, Float, Inlined, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads,
+};
 
 fn untouched_outside(before: &View, after: &View, shape: &[usize]) {
     let written: std::collections::HashSet<usize> = indices(shape).iter().map(|i| before.flat(i)).collect();
