@@ -76,17 +76,18 @@ impl Cache {
 
 /// Memory of at least `size` bytes, of any value; `None` if there is not that much.
 pub(crate) fn take(size: usize) -> Option<Allocation> {
-    if (SMALLEST..isize::MAX as usize).contains(&size) {
-        let mut cache = cache();
-        if let Some(key) = cache.best_fit(size)
-            && let Some(allocation) = cache.remove(key)
-        {
-            cache.hits += 1;
-            return Some(allocation);
-        }
-        cache.misses += 1;
+    cached(size).or_else(|| Allocation::new(size, false))
+}
+
+/// The same from the cache only.
+pub(crate) fn cached(size: usize) -> Option<Allocation> {
+    if !(SMALLEST..isize::MAX as usize).contains(&size) {
+        return None;
     }
-    Allocation::new(size, false)
+    let mut cache = cache();
+    let found = cache.best_fit(size).and_then(|key| cache.remove(key));
+    *(if found.is_some() { &mut cache.hits } else { &mut cache.misses }) += 1;
+    found
 }
 
 /// Keeps memory for reuse, or frees it.

@@ -331,6 +331,12 @@ impl Allocation {
     pub(crate) fn size(&self) -> usize {
         self.size
     }
+
+    /// Sets all bytes to 0.
+    fn zero(&mut self) {
+        // SAFETY: `ptr` is valid for `size` bytes, which belong to this value alone.
+        unsafe { self.ptr.as_ptr().write_bytes(0, self.size) }
+    }
 }
 
 impl Drop for Allocation {
@@ -346,7 +352,12 @@ impl Storage {
         if len <= INLINE {
             return Ok(Self::inline(len));
         }
-        Self::heap(op, len, Allocation::new(len, true))
+        // Memory of the cache is there already, pages from the system are not.
+        let cached = memory::cached(len).map(|mut memory| {
+            memory.zero();
+            memory
+        });
+        Self::heap(op, len, cached.or_else(|| Allocation::new(len, true)))
     }
 
     /// Memory for `len` bytes of any value, from the cache where it has some; an error as for [`Storage::try_zeroed`].
