@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Entry, Failure};
 use crate::progress::{self, Progress};
-use crate::text::{grouped, number, printable, short};
+use crate::text::{grouped, number, printable};
 use crate::{input, output};
 
 pub(super) const ENTRY: Entry = Entry { name: "hist", arguments, run };

@@ -130,6 +130,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     nn::distance::DISTANCES,
     nn::dropout::DROPOUTS,
     nn::grid::GRIDS,
+    nn::lstm::LSTMS,
     nn::margin::MARGINS,
     nn::norm::NORMS,
     nn::pad::PADS,

@@ -1,7 +1,5 @@
 //! Running sums, products and extremes along a dimension, and sorting.
 
-use std::cmp::Ordering;
-
 use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
@@ -74,24 +72,12 @@ impl Op for Cumsum {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        fn run<T: Copy>(x: &[T], y: &mut [T], zero: T, backwards: bool, add: impl Fn(T, T) -> T) {
-            let mut sum = zero;
-            let mut step = |x: T, y: &mut T| {
-                sum = add(sum, x);
-                *y = sum;
-            };
-            if backwards {
-                x.iter().zip(y).rev().for_each(|(&x, y)| step(x, y));
-            } else {
-                x.iter().zip(y).for_each(|(&x, y)| step(x, y));
-            }
-        }
-        let back = self.backwards;
-        match kind("cumsum", self.dtype)? {
-            Kind::I64 => along("cumsum", x[0], self.dim, |x, y| run(x, y, 0i64, back, i64::wrapping_add)),
-            _ => along("cumsum", x[0], self.dim, |x, y| run(x, y, 0f64, back, |a, b| a + b)),
-        }?
-        .to(self.dtype)
+        let wide = match kind("cumsum", self.dtype)? {
+            Kind::I64 => DType::I64,
+            Kind::F64 => DType::F64,
+            Kind::F32 => DType::F32,
+        };
+        driver::lines::cumsum("cumsum", &x[0].to(wide)?, self.dim, self.backwards)?.to(self.dtype)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -259,23 +245,6 @@ impl Op for LogCumSumExp {
     }
 }
 
-/// The indices that order a line; NaN counts as the greatest.
-pub(super) fn order(op: &str, x: &Tensor, dim: usize, descending: bool) -> Result<Tensor> {
-    fn run<T: Copy>(x: &[T], y: &mut [i64], descending: bool, compare: impl Fn(T, T) -> Ordering) {
-        y.iter_mut().zip(0..).for_each(|(y, i)| *y = i);
-        y.sort_by(|&i, &j| {
-            let ordering = compare(x[i as usize], x[j as usize]);
-            if descending { ordering.reverse() } else { ordering }
-        });
-    }
-    match kind(op, x.dtype())? {
-        Kind::I64 => along(op, x, dim, |x: &[i64], y: &mut [i64]| run(x, y, descending, |a, b| a.cmp(&b))),
-        _ => along(op, x, dim, |x: &[f64], y: &mut [i64]| {
-            run(x, y, descending, |a, b| a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
-        }),
-    }
-}
-
 /// Running extremes: where each is.
 fn running(op: &str, x: &Tensor, dim: usize, sign: f64) -> Result<Tensor> {
     kind(op, x.dtype())?;
@@ -382,7 +351,9 @@ impl Tensor {
     ///
     /// As [`cumsum`](Self::cumsum).
     pub fn argsort(&self, dim: isize, descending: bool) -> Result<Tensor> {
-        order("argsort", self, wrap_dim("argsort", dim, self.dim())?, descending)
+        let dim = wrap_dim("argsort", dim, self.dim())?;
+        let size = self.shape().get(dim).copied().unwrap_or(1);
+        driver::lines::order("argsort", self, dim, size, descending)
     }
 
     /// The `k` greatest (or least) elements along a dimension, in order, and where they were.
@@ -402,8 +373,7 @@ impl Tensor {
         if k > size {
             return Err(Error::index(format!("topk: k is {k} for a dimension of size {size}")));
         }
-        let indices = order("topk", self, d, largest)?;
-        let indices = if self.dim() == 0 { indices } else { indices.narrow(dim, 0, k)?.copy()? };
+        let indices = driver::lines::order("topk", self, d, if self.dim() == 0 { 1 } else { k }, largest)?;
         Ok((self.gather(dim, &indices)?, indices))
     }
 }
