@@ -208,12 +208,13 @@ impl<F: Formula> Binary<F> {
     }
 }
 
-/// The dtype in which a number enters a computation: its value is not rounded to a half type first.
-fn number_dtype(computed: DType) -> DType {
+/// The dtype in which a number enters a computation: its value is not rounded to a half type first, but it wraps to
+/// integers.
+pub(super) fn number_dtype(computed: DType) -> DType {
     match computed {
-        DType::F64 => DType::F64,
-        d if d.is_floating_point() => DType::F32,
-        _ => DType::I64,
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::Bool => DType::I64,
+        dtype => dtype,
     }
 }
 

@@ -460,6 +460,14 @@ pub fn binary_cross_entropy_with_logits(
     reduction: Reduction,
 ) -> Result<Tensor> {
     same_shape("binary_cross_entropy_with_logits", input, target)?;
+    if matches!(input.dtype(), DType::F16 | DType::BF16) && target.dtype() == input.dtype() {
+        // Rounded once.
+        let wide = |t: &Tensor| t.to(DType::F32);
+        let (weight, pos_weight) = (weight.map(wide).transpose()?, pos_weight.map(wide).transpose()?);
+        let (x, y) = (wide(input)?, wide(target)?);
+        let loss = binary_cross_entropy_with_logits(&x, &y, weight.as_ref(), pos_weight.as_ref(), reduction)?;
+        return loss.to(input.dtype());
+    }
     let log_sigmoid = input.logsigmoid()?;
     let negatives = target.rsub(1.0)?.mul(input)?;
     let losses = match pos_weight {

@@ -4,11 +4,11 @@ use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
+use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::{DType, Tensor};
-use crate::{Error, Result};
 
 /// The lines of a row-major tensor along one dimension: `n` elements, `step` apart.
 struct Lines {
@@ -143,8 +143,9 @@ impl Op for Cumprod {
     }
 }
 
-/// The gradient of running products of lines with zeros, from the back: with r[k] = g[k] + x[k + 1] · r[k + 1], that of
-/// x[k] is the product of all before it times r[k].
+/// The gradient of running products y of lines with zeros. Before the first zero it is Σ g[j] · y[j] / x[k] over the j from
+/// k on that come before that zero; at it, r[k] times the product of all before, where r[k] = g[k] + x[k + 1] · r[k + 1]
+/// ends before the second zero; 0 behind it. So what comes after the second zero has no part in it, be it infinite.
 fn direct(lines: &Tensor, grads: &Tensor) -> Result<Tensor> {
     let n = lines.shape()[lines.dim() - 1].max(1);
     let grads = grads.detach().to(DType::F64)?.contiguous()?;
@@ -153,15 +154,26 @@ fn direct(lines: &Tensor, grads: &Tensor) -> Result<Tensor> {
         grads.with_slice(|g: &[f64]| {
             driver::build("cumprod", lines.shape(), |out: &mut [f64]| {
                 for ((x, g), out) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(out.chunks_exact_mut(n)) {
-                    let mut rest = 0.0;
-                    for k in (0..n).rev() {
-                        rest = g[k] + x.get(k + 1).map_or(0.0, |x| x * rest);
-                        out[k] = rest;
-                    }
+                    let mut zeros = (0..n).filter(|&k| x[k] == 0.0);
+                    let first = zeros.next().unwrap_or(n);
+                    let second = zeros.next().unwrap_or(n);
+                    out.fill(0.0);
                     let mut before = 1.0;
-                    for (x, out) in x.iter().zip(out) {
-                        *out *= before;
-                        before *= x;
+                    for k in 0..first {
+                        before *= x[k];
+                        out[k] = g[k] * before;
+                    }
+                    let mut sum = 0.0;
+                    for k in (0..first).rev() {
+                        sum += out[k];
+                        out[k] = sum / x[k];
+                    }
+                    let mut rest = 0.0;
+                    for k in (first..second).rev() {
+                        rest = g[k] + if k + 1 < second { x[k + 1] * rest } else { 0.0 };
+                    }
+                    if first < n {
+                        out[first] = rest * before;
                     }
                 }
                 Ok(())
@@ -355,27 +367,6 @@ impl Tensor {
         let size = self.shape().get(dim).copied().unwrap_or(1);
         driver::lines::order("argsort", self, dim, size, descending)
     }
-
-    /// The `k` greatest (or least) elements along a dimension, in order, and where they were.
-    ///
-    /// # Errors
-    ///
-    /// If there are fewer than `k`, or the dimension does not exist.
-    ///
-    /// ```
-    /// let x = sconce::Tensor::from_vec(vec![3.0f32, 1.0, 2.0], [3])?;
-    /// assert_eq!(x.topk(2, 0, true)?.0.to_vec::<f32>()?, [3.0, 2.0]);
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn topk(&self, k: usize, dim: isize, largest: bool) -> Result<(Tensor, Tensor)> {
-        let d = wrap_dim("topk", dim, self.dim())?;
-        let size = self.shape().get(d).copied().unwrap_or(1);
-        if k > size {
-            return Err(Error::index(format!("topk: k is {k} for a dimension of size {size}")));
-        }
-        let indices = driver::lines::order("topk", self, d, if self.dim() == 0 { 1 } else { k }, largest)?;
-        Ok((self.gather(dim, &indices)?, indices))
-    }
 }
 
 fn sample(call: fn(&Tensor) -> Result<Tensor>) -> Sample {
@@ -409,5 +400,4 @@ pub(crate) static SCANS: &[OpInfo] = &[
         samples: || vec![sample(|x| Ok(x.sort(1, false)?.0)), sample(|x| Ok(x.sort(-1, true)?.0))],
     },
     OpInfo { name: "argsort", samples: || vec![sample(|x| x.argsort(1, true)).without_gradient()] },
-    OpInfo { name: "topk", samples: || vec![sample(|x| Ok(x.topk(2, 1, true)?.0))] },
 ];
