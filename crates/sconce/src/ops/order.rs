@@ -211,7 +211,9 @@ impl Tensor {
         if k > size {
             return Err(Error::index(format!("{OP}: k is {k} for a dimension of size {size}")));
         }
-        if let Some(indices) = self.places_without_ties(OP, d, if self.dim() == 0 { 1 } else { k }, largest)? {
+        if let Some(indices) =
+            self.places_without_ties(OP, d, if self.dim() == 0 { 1 } else { k }, largest)?
+        {
             return Ok((self.gather(dim, &indices)?, indices));
         }
         let directed = |order: Ordering| if largest { order.reverse() } else { order };
@@ -246,7 +248,7 @@ impl Tensor {
             let found = self.detach().gather(dim, &places)?;
             let (here, next) = (found.narrow(dim, 0, count - 1)?, found.narrow(dim, 1, count - 1)?);
             let tied = here.eq(&next)?.logical_or(&here.isnan()?.logical_and(&next.isnan()?)?)?;
-            if tied.any(())?.item_bool()? {
+            if tied.any(())?.item_i64()? != 0 {
                 return Ok(None);
             }
         }
