@@ -14,6 +14,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 import torch.optim as optim
 
+import torch_models
+
 MI = 1 << 20
 
 
@@ -73,7 +75,27 @@ def randn(*shape):
     return lambda: [torch.randn(shape)]
 
 
+TENSORS, EACH = 300, 333_334
+
+
+def parameters():
+    made = [nn.Parameter(torch.randn(EACH)) for _ in range(TENSORS)]
+    for parameter in made:
+        parameter.grad = torch.randn(EACH)
+    return made
+
+
+def clip():
+    made = parameters()
+    return lambda: nn.utils.clip_grad_norm_(made, 1.0)
+
+
 LINES = {
+    "AdamW of 100 M": lambda: optim.AdamW(parameters(), lr=1e-4, fused=True).step,
+    "clip_grad_norm_ of 100 M": clip,
+    "training step, ResNet-18": torch_models.resnet,
+    "training step, GPT": torch_models.gpt,
+    "training step, LSTM": torch_models.lstm,
     "training step, batch 1": lambda: step(1),
     "training step, batch 64": lambda: step(64),
     "named_parameters of 10,000": named_parameters,
@@ -137,6 +159,11 @@ add_lines(randn(4096, 4096), {
     "argmax of columns": lambda x: x.argmax(0),
     "norm": lambda x: x.norm(2.0),
 })
+add_lines(randn(64, 1024, 256), {
+    "sum over the middle": lambda x: x.sum(1),
+    "amax over the middle": lambda x: x.amax(1),
+    "argmax over the middle": lambda x: x.argmax(1),
+})
 add_lines(randn(1024, 1024), {
     "var of rows": lambda x: x.var(1),
     "logsumexp of rows": lambda x: x.logsumexp(1),
@@ -194,7 +221,9 @@ for wrap, suffix in ((call, ""), (backward, ", backward")):
         ("64-128 56 3x3/2", 64, 128, 56, 3, 2, 1),
         ("64-128 56 1x1/2", 64, 128, 56, 1, 2, 0),
         ("128-128 28 3x3", 128, 128, 28, 3, 1, 1),
+        ("128-256 28 3x3/2", 128, 256, 28, 3, 2, 1),
         ("256-256 14 3x3", 256, 256, 14, 3, 1, 1),
+        ("256-512 14 3x3/2", 256, 512, 14, 3, 2, 1),
         ("512-512 7 3x3", 512, 512, 7, 3, 1, 1),
     ):
         LINES[f"conv2d {name}{suffix}"] = wrap(

@@ -4,8 +4,10 @@ mod elementwise;
 mod files;
 mod floors;
 mod layers;
+mod models;
 mod modules;
 mod movement;
+mod optim;
 mod products;
 mod reductions;
 mod small;
@@ -71,6 +73,8 @@ pub(crate) fn all() -> Vec<Line> {
         layers::lines(),
         movement::lines(),
         train::lines(),
+        models::lines(),
+        optim::lines(),
         modules::lines(),
         files::lines(),
     ]

@@ -2,14 +2,16 @@
 //! faer's matrix product.
 //!
 //! ```text
-//! cargo run --release -p benches -- [FILTER] [--python PYTHON] [--rounds N] [--file-mib N] [--instructions]
+//! cargo run --release -p benches -- [FILTER] [--python PYTHON] [--rounds N] [--file-mib N] [--instructions] [--every-op]
 //! ```
 //!
 //! Every line is run in turn with PyTorch's and with its floor, several times over; printed are the medians, and the
 //! median of the ratios of neighbours. Lines of one thread are measured by that thread's processor time, so that a busy machine does not
 //! distort them; the others need a quiet one. `--python` names an interpreter with PyTorch and safetensors, which runs `torch_twin.py`; without it those columns
 //! stay empty. `--instructions` counts the instructions of one call with valgrind instead of measuring time.
+//! `--every-op` times every registered operation on small inputs instead.
 
+mod every;
 mod lines;
 mod measure;
 mod table;
@@ -29,6 +31,7 @@ struct Arguments {
     rounds: usize,
     file_mib: usize,
     instructions: bool,
+    every_op: bool,
     /// Only calls the line that is the filter, so often.
     call: Option<usize>,
 }
@@ -40,6 +43,7 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
         rounds: 15,
         file_mib: 256,
         instructions: false,
+        every_op: false,
         call: None,
     };
     let mut given = std::env::args().skip(1);
@@ -51,6 +55,7 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
             "--file-mib" => parsed.file_mib = value()?.parse()?,
             "--call" => parsed.call = Some(value()?.parse()?),
             "--instructions" => parsed.instructions = true,
+            "--every-op" => parsed.every_op = true,
             // What `cargo bench` passes.
             "--bench" => {}
             other if other.starts_with('-') => return Err(format!("unknown option {other}").into()),
@@ -70,6 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             ours()?;
         }
         return Ok(());
+    }
+    if arguments.every_op {
+        return Ok(every::print(&arguments.filter, arguments.rounds)?);
     }
     let chosen: Vec<Line> =
         lines::all().into_iter().filter(|line| line.name.contains(&arguments.filter)).collect();

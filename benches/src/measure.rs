@@ -1,7 +1,8 @@
 //! Samples of time.
 
-use std::fs;
 use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// One call of what is measured.
 pub(crate) type Call = Box<dyn FnMut() -> sconce::Result<()>>;
@@ -14,19 +15,19 @@ const SAMPLE: Duration = Duration::from_millis(2);
 pub(crate) enum Clock {
     /// The time of day: for what runs on several threads.
     Wall,
-    /// The time that the calling thread had a processor, where the system tells (Linux): other programs on the machine
-    /// do not count.
+    /// The time that the calling thread had a processor: other programs on the machine do not count.
     Thread,
 }
 
 impl Clock {
     fn now(self, start: Instant) -> f64 {
-        let own = match self {
-            Self::Thread => fs::read_to_string("/proc/thread-self/schedstat").ok(),
-            Self::Wall => None,
-        };
-        let nanoseconds = own.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-        nanoseconds.map_or_else(|| start.elapsed().as_secs_f64(), |ns| ns * 1e-9)
+        match self {
+            Self::Thread => {
+                let now = clock_gettime(ClockId::ThreadCPUTime);
+                now.tv_sec as f64 + now.tv_nsec as f64 * 1e-9
+            }
+            Self::Wall => start.elapsed().as_secs_f64(),
+        }
     }
 }
 

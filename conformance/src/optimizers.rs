@@ -122,7 +122,9 @@ fn setting(value: &Val) -> Result<Setting, Stop> {
         Value::Float(x) => Setting::Float(*x),
         Value::Str(s) => Setting::Text(s.clone()),
         Value::List(items) | Value::Tuple(items) => {
-            Setting::Tuple(items.iter().map(setting).collect::<Result<_, _>>()?)
+            let all_tensors = items.iter().all(|item| matches!(item, Value::Tensor(_)));
+            let part = if all_tensors { option } else { setting };
+            Setting::Tuple(items.iter().map(part).collect::<Result<_, _>>()?)
         }
         other => return unsupported(format!("an option that is {}", other.kind())),
     })

@@ -3,8 +3,11 @@
 use sconce::Tensor;
 use sconce::autograd::Backward;
 use sconce::compress::Amount;
-use sconce::nn::parametrize::{self, OrthogonalMap, SpectralNormConfig};
-use sconce::nn::{Conv2d, Layer, Linear, Module, ModuleExt, Sequential, StateDict, Strictness, prune};
+use sconce::nn::parametrize::{self, OrthogonalConfig, OrthogonalMap, SpectralNormConfig};
+use sconce::nn::{
+    Conv1d, Conv2d, ConvTranspose2d, Layer, Linear, Module, ModuleExt, Sequential, StateDict, Strictness,
+    prune,
+};
 use serde_json::Value as Json;
 
 use crate::args::{Args, Number};
@@ -115,6 +118,14 @@ pub(crate) fn parametrization(case: &Case, inputs: &Inputs<'_>) -> Result<(), St
             let layer = Conv2d::new(from, to, kernel)?;
             with_layer(case, inputs, layer, |layer| Ok(layer.weight.value()?.into_owned()))
         }
+        ("nn.Conv1d", &[from, to, kernel]) => {
+            let layer = Conv1d::new(from, to, kernel)?;
+            with_layer(case, inputs, layer, |layer| Ok(layer.weight.value()?.into_owned()))
+        }
+        ("nn.ConvTranspose2d", &[from, to, kernel]) => {
+            let layer = ConvTranspose2d::new(from, to, kernel)?;
+            with_layer(case, inputs, layer, |layer| Ok(layer.weight.value()?.into_owned()))
+        }
         (layer, sizes) => unsupported(format!("{layer} of {sizes:?}")),
     }
 }
@@ -171,12 +182,13 @@ fn parametrise(case: &Case, inputs: &Inputs<'_>, layer: &mut impl Module) -> Res
     const WEIGHT: &str = "weight";
     let kwargs = inputs.kwargs(&case.json, "kwargs")?;
     let bind = |names: &[&str]| -> Result<Call, Stop> { Args::bind_names(names, &[], &kwargs) };
+    let is_transposed = case.str("layer")?.starts_with("nn.ConvTranspose");
     let spectral = || {
-        let a = bind(&["n_power_iterations=1", "eps=1e-12", "dim=0"])?;
+        let a = bind(&["n_power_iterations=1", "eps=1e-12", "dim=None"])?;
         let (n_power_iterations, eps) = (a.size("n_power_iterations")?, a.float("eps")?);
         Ok::<_, Stop>(SpectralNormConfig {
             n_power_iterations,
-            dim: a.opt("dim", Call::size)?.unwrap_or(0),
+            dim: a.opt("dim", Call::size)?.unwrap_or_else(|| usize::from(is_transposed)),
             eps,
         })
     };
@@ -198,7 +210,8 @@ fn parametrise(case: &Case, inputs: &Inputs<'_>, layer: &mut impl Module) -> Res
                 Some("householder") => Some(OrthogonalMap::Householder),
                 Some(other) => return unsupported(format!("orthogonal map {other}")),
             };
-            parametrize::orthogonal(layer, WEIGHT, map)?
+            let use_trivialization = case.json["kwargs"]["use_trivialization"] != false;
+            parametrize::orthogonal(layer, WEIGHT, OrthogonalConfig { map, use_trivialization })?
         }
         method => return unsupported(format!("parametrisation {method}")),
     };

@@ -181,7 +181,8 @@ impl Node {
         let args = Args::bind_names(row.parameters, args, kwargs)?;
         let module = (row.build)(&args);
         match args.unused() {
-            Some(argument) if !matches!(module, Err(Stop::Unsupported(_))) => unsupported(argument),
+            // A refusal may come before the rest of the arguments is read.
+            Some(argument) if module.is_ok() => unsupported(argument),
             _ => module.map(Self::Library),
         }
     }
@@ -199,7 +200,7 @@ impl Node {
                 let args = Args::bind_names(module.takes(), args, kwargs)?;
                 let result = module.forward(&args);
                 match args.unused() {
-                    Some(argument) if !matches!(result, Err(Stop::Unsupported(_))) => unsupported(argument),
+                    Some(argument) if result.is_ok() => unsupported(argument),
                     _ => result,
                 }
             }

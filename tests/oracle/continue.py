@@ -1,6 +1,6 @@
-"""Begins training runs in PyTorch, and ends them after crates/sconce/tests/interchange.rs went on with them.
+"""Begins training runs in PyTorch, and ends them after crates/sconce/tests/resumed_runs.rs went on with them.
 
-Usage: continue.py begin FOLDER; SCONCE_CONTINUE=FOLDER cargo test -p sconce --test interchange; continue.py end FOLDER
+Usage: continue.py begin FOLDER; SCONCE_CONTINUE=FOLDER cargo test -p sconce --test resumed_runs; continue.py end FOLDER
 """
 
 import gzip

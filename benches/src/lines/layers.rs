@@ -80,7 +80,9 @@ pub(super) fn lines() -> Vec<Line> {
         fused("softmax of rows", |_| call(rows()?, |x| x[0].softmax(1)), 1.0),
         fused("softmax of columns", |_| call(rows()?, |x| x[0].softmax(0)), 1.0),
         fused("softmax of rows, backward", |_| backward(rows()?, |x| x[0].softmax(1)), 1.5),
+        fused("softmax of columns, backward", |_| backward(rows()?, |x| x[0].softmax(0)), 1.5),
         fused("log_softmax of rows", |_| call(rows()?, |x| x[0].log_softmax(1)), 1.0),
+        fused("log_softmax of rows, backward", |_| backward(rows()?, |x| x[0].log_softmax(1)), 1.5),
         fused("layer_norm", |_| call(normalised()?, layer), 1.0),
         fused("layer_norm, backward", |_| backward(normalised()?, layer), 1.5),
         fused("cross_entropy", |_| call(classified()?, loss), 0.5),
@@ -97,7 +99,9 @@ pub(super) fn lines() -> Vec<Line> {
         "conv2d 64-128 56 3x3/2": 64, 128, 56, 3, 2, 1;
         "conv2d 64-128 56 1x1/2": 64, 128, 56, 1, 2, 0;
         "conv2d 128-128 28 3x3": 128, 128, 28, 3, 1, 1;
+        "conv2d 128-256 28 3x3/2": 128, 256, 28, 3, 2, 1;
         "conv2d 256-256 14 3x3": 256, 256, 14, 3, 1, 1;
+        "conv2d 256-512 14 3x3/2": 256, 512, 14, 3, 2, 1;
         "conv2d 512-512 7 3x3": 512, 512, 7, 3, 1, 1;
     };
     lines.extend(convolutions.into_iter().flatten());

@@ -27,6 +27,16 @@ macro_rules! square {
     };
 }
 
+/// Lines over the middle dimension of 64 x 1024 x 256 elements, which are read once.
+macro_rules! middle {
+    ($($name:literal, $f:expr;)*) => {
+        [$(Line::new($name, |_| call(vec![randn(&[64, 1024, 256])?], $f))
+            .torch()
+            .floor(copy::<{ 16 * MI }>, 0.5)
+            .target(Floor(0.8))),*]
+    };
+}
+
 const AS_FAST: Target = Torch(1.0);
 
 fn sort_all() -> Result<Call> {
@@ -47,6 +57,11 @@ pub(super) fn lines() -> Vec<Line> {
         "argmax of rows", |x| x[0].argmax(1);
         "argmax of columns", |x| x[0].argmax(0);
         "norm", |x| x[0].norm(2.0, ());
+    });
+    lines.extend(middle! {
+        "sum over the middle", |x| x[0].sum(1);
+        "amax over the middle", |x| x[0].amax(1);
+        "argmax over the middle", |x| x[0].argmax(1);
     });
     lines.extend(square! {
         "var of rows", AS_FAST, |x| x[0].var(1, 1.0);

@@ -47,7 +47,14 @@ pub(super) const TABLE: &[Entry] = rows! {
     "allclose" => |a| a.input()?.allclose(
         a.tensor("other")?, a.float("rtol")?, a.float("atol")?, a.bool("equal_nan")?,
     )?;
-    "where" => |a| a.input()?.where_(a.tensor("condition")?, a.operand("other")?)?;
+    "where" => |a| {
+        let (mask, other) = (a.tensor("condition")?, a.operand("other")?);
+        match (a.operand("input")?, other) {
+            (Operand::Tensor(x), _) => x.where_(mask, other)?,
+            (number, Operand::Tensor(y)) => y.where_(&mask.logical_not()?, number)?,
+            (Operand::Scalar(s), _) => Tensor::full((), s, s.dtype())?.where_(mask, other)?,
+        }
+    };
     "masked_fill" => |a| a.input()?.masked_fill(a.tensor("mask")?, a.operand("value")?)?;
     "masked_fill_" => |a| {
         let (mask, value) = (a.tensor("mask")?, a.operand("value")?);

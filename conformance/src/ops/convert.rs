@@ -15,7 +15,10 @@ pub(super) const TABLE: &[Entry] = rows! {
         Value::MemoryFormat(f) if f != "preserve_format" => in_format(a, a.input()?.copy()?)?,
         _ => a.input()?.copy_in_order()?,
     };
-    "contiguous" => |a| in_format(a, a.input()?.contiguous()?)?;
+    "contiguous" => |a| match a.value("memory_format") {
+        Value::MemoryFormat(f) if f.starts_with("channels_last") => in_format(a, a.input()?.clone())?,
+        _ => a.input()?.contiguous()?,
+    };
     "detach" => |a| a.input()?.detach();
     "copy_" => |a| {
         let src = a.tensor("src")?;
@@ -49,13 +52,13 @@ fn to(a: &Call) -> Result<Tensor, Stop> {
 
 /// A tensor whose channels lie next to each other in memory, if that is asked for: what its views make of a copy.
 fn in_format(a: &Call, x: Tensor) -> Result<Tensor, Stop> {
+    let ordered = |there: &[usize], back: &[usize]| -> Result<Tensor, Stop> {
+        let channels_last = x.permute(there)?;
+        Ok(if channels_last.is_contiguous() { x.clone() } else { channels_last.copy()?.permute(back)? })
+    };
     match (a.value("memory_format"), x.dim()) {
-        (Value::MemoryFormat(f), 4) if f == "channels_last" => {
-            Ok(x.permute([0, 2, 3, 1])?.contiguous()?.permute([0, 3, 1, 2])?)
-        }
-        (Value::MemoryFormat(f), 5) if f == "channels_last_3d" => {
-            Ok(x.permute([0, 2, 3, 4, 1])?.contiguous()?.permute([0, 4, 1, 2, 3])?)
-        }
+        (Value::MemoryFormat(f), 4) if f == "channels_last" => ordered(&[0, 2, 3, 1], &[0, 3, 1, 2]),
+        (Value::MemoryFormat(f), 5) if f == "channels_last_3d" => ordered(&[0, 2, 3, 4, 1], &[0, 4, 1, 2, 3]),
         (Value::MemoryFormat(f), _) if f.starts_with("channels_last") => {
             unsupported(format!("memory_format {f} of shape {:?}", x.shape()))
         }

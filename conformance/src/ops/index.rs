@@ -61,8 +61,17 @@ pub(crate) const TABLE: &[Entry] = rows! {
     };
     "nonzero_static" => |a| a.input()?.nonzero_static(a.size("size")?, a.int("fill_value")?)?;
     "scatter_" => |a| {
-        let (dim, index, source) = (a.dim("dim")?, a.tensor("index")?, scattered(a)?);
-        in_place(a, |x| x.scatter_(dim, index, source))?
+        let (dim, index) = (a.dim("dim")?, a.tensor("index")?);
+        match scatter_reduction(a)? {
+            None => {
+                let source = scattered(a)?;
+                in_place(a, |x| x.scatter_(dim, index, source))?
+            }
+            Some(reduce) => {
+                let source = source(a)?;
+                in_place(a, |x| x.scatter_reduce_(dim, index, &source, reduce, true))?
+            }
+        }
     };
     "scatter_add" => |a| a.input()?.scatter_add(a.dim("dim")?, a.tensor("index")?, a.tensor("src")?)?;
     "scatter_add_" => |a| placed(a, "src", Tensor::scatter_add_)?;

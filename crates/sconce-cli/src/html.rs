@@ -5,12 +5,8 @@ use std::fmt::Write;
 
 use sconce::anomaly::Anomaly;
 use sconce::io::{Archive, Entry};
-<<<<<<< HEAD
 use sconce::stats::svg::{self, escape};
-use sconce::stats::{HISTOGRAM_SAMPLE, Summary};
-=======
 use sconce::stats::{HISTOGRAM_SAMPLE, Spectrum, Summary};
->>>>>>> files
 
 use crate::commands::word;
 use crate::text::{grouped, short};

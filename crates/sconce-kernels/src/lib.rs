@@ -3,6 +3,7 @@
 //! This crate knows element types, pointers, shapes and strides; it knows no tensor, no autograd and no locks. Its
 //! functions are `unsafe`: the caller vouches for the memory. The `sconce` crate does that in one file.
 
+mod attention;
 mod compute;
 mod conv;
 mod copy;
@@ -10,6 +11,8 @@ mod elem;
 mod gemm;
 mod isa;
 mod lanes;
+mod lines;
+mod lstm;
 mod map;
 mod math;
 mod norm;
@@ -22,13 +25,16 @@ pub mod rng;
 mod softmax;
 mod stats;
 
+pub use attention::{Attention, AttentionGrads, Mask, attention, attention_backward};
 pub use compute::Compute;
 pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
 pub use copy::{Scalar, copy, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
-pub use map::{FLAT, Rows, map, map_flat};
+pub use lines::{Lines, Running, cumsum, flip, gather, order, take_slices};
+pub use lstm::{Lstm, LstmGrads, lstm, lstm_backward};
+pub use map::{FLAT, Inlined, Rows, map, map_flat};
 pub use math::Float;
 pub use norm::{
     BatchNorm, NormGrads, batch_norm, batch_norm_backward, batch_norm_stats, layer_norm, layer_norm_backward,
@@ -37,5 +43,5 @@ pub use optim::{Adam, AdamTensors, Sgd, SgdTensors, adam, sgd, sum_squares};
 pub use par::{set_threads, threads};
 pub use pool::{Divisor, Pool2d, avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward};
 pub use reduce::{Fold, Reduction, fold, reduce};
-pub use softmax::{SoftmaxKind, softmax, softmax_backward};
+pub use softmax::{SoftmaxKind, cross_entropy, cross_entropy_backward, softmax, softmax_backward};
 pub use stats::{Stats, histogram};

@@ -38,6 +38,19 @@ impl<'f, T: Compute, const N: usize> Rows<'f, T, N> {
     pub fn new<F: Fn([T; N]) -> T + Sync>(f: &'f F) -> Self {
         Self { row: rows::<T, N, F>, f: (&raw const *f).cast(), borrow: PhantomData }
     }
+
+    /// [`Rows::new`] for a function that is inlined however long it is: a call in the loop would be one into code without
+    /// vector instructions, per element.
+    #[inline(always)]
+    pub fn inlined<F: Inlined<T, N>>(f: &'f F) -> Self {
+        Self { row: inlined_rows::<T, N, F>, f: (&raw const *f).cast(), borrow: PhantomData }
+    }
+}
+
+/// A function for [`Rows::inlined`].
+pub trait Inlined<T, const N: usize>: Copy + Sync {
+    /// Computes one element; marked `#[inline(always)]`, as is what it calls.
+    fn call(&self, args: [T; N]) -> T;
 }
 
 /// Computes `out[i] = f([ins[0][i], ins[1][i], …])` for each index `i` of `shape`.
@@ -138,6 +151,30 @@ versions! {
     ) = rows_body
 }
 
+versions! {
+    /// # Safety
+    /// As for [`rows`].
+    unsafe fn inlined_rows[T: Compute, const N: usize, F: Inlined<T, N>][T, N, F](
+        f: *const (), rows: usize, cols: usize, out: *mut T, out_row: usize, ins: [*const T; N], in_rows: [usize; N],
+    ) = inlined_rows_body
+}
+
+#[inline(always)]
+unsafe fn inlined_rows_body<T: Compute, const N: usize, F: Inlined<T, N>>(
+    f: *const (),
+    rows: usize,
+    cols: usize,
+    out: *mut T,
+    out_row: usize,
+    ins: [*const T; N],
+    in_rows: [usize; N],
+) {
+    // SAFETY: the caller passes an `F`. A copy, which no write to `out` can change.
+    let f = unsafe { *f.cast::<F>() };
+    // SAFETY: the caller's contract.
+    unsafe { each_row(|args| f.call(args), rows, cols, out, out_row, ins, in_rows) }
+}
+
 #[inline(always)]
 unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
     f: *const (),
@@ -148,8 +185,22 @@ unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
     ins: [*const T; N],
     in_rows: [usize; N],
 ) {
-    // SAFETY: the caller passes an `F`.
-    let f = unsafe { &*f.cast::<F>() };
+    // SAFETY: the caller passes an `F`; the rest is its contract.
+    unsafe { each_row(&*f.cast::<F>(), rows, cols, out, out_row, ins, in_rows) }
+}
+
+/// # Safety
+/// The operands' rows are valid; `out` overlaps no input.
+#[inline(always)]
+unsafe fn each_row<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+    f: F,
+    rows: usize,
+    cols: usize,
+    out: *mut T,
+    out_row: usize,
+    ins: [*const T; N],
+    in_rows: [usize; N],
+) {
     for r in 0..rows {
         // SAFETY: row `r` of each operand is valid, and `out` overlaps no input.
         unsafe {
@@ -158,7 +209,7 @@ unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
             for k in 0..N {
                 row[k] = ins[k].add(r * in_rows[k]);
             }
-            row_body(f, out, row);
+            row_body(&f, out, row);
         }
     }
 }

@@ -393,31 +393,30 @@ pub unsafe fn layer_norm_backward<T: Float>(
             )
         }
     };
-    if let Some(grad_x) = grads.x {
-        let grad_x = Shared(grad_x);
-        par::for_ranges(rows, (GRAIN / cols.max(1)).max(1), |from, to| {
-            for r in from..to {
-                let (x, g, m, s) = row(r);
-                // SAFETY: row `r` of the caller's arrays.
-                unsafe { layer_grad_row(cols, x, g, m, s, weight.get(), grad_x.get().add(r * cols)) };
-            }
-        });
-    }
-    if grads.weight.is_none() && grads.bias.is_none() {
-        return;
-    }
+    let grad_x = Shared(grads.x.unwrap_or(std::ptr::null_mut()));
+    let summed = grads.weight.is_some() || grads.bias.is_some();
     let parts = rows.clamp(1, PARTS);
-    let mut sums = vec![T::ZERO; parts * 2 * cols];
+    let mut sums = vec![T::ZERO; if summed { parts * 2 * cols } else { 0 }];
     let shared = Shared(sums.as_mut_ptr());
     par::for_ranges(parts, (GRAIN * parts / (rows * cols).max(1)).max(1), |from, to| {
         for part in from..to {
             for r in rows * part / parts..rows * (part + 1) / parts {
                 let (x, g, m, s) = row(r);
                 // SAFETY: row `r` of the caller's arrays, and this part's sums.
-                unsafe { layer_grad_sums(cols, x, g, m, s, shared.get().add(part * 2 * cols)) };
+                unsafe {
+                    if !grad_x.get().is_null() {
+                        layer_grad_row(cols, x, g, m, s, weight.get(), grad_x.get().add(r * cols));
+                    }
+                    if summed {
+                        layer_grad_sums(cols, x, g, m, s, shared.get().add(part * 2 * cols));
+                    }
+                }
             }
         }
     });
+    if !summed {
+        return;
+    }
     for (to, offset) in [(grads.weight, 0), (grads.bias, cols)] {
         let Some(to) = to else { continue };
         for i in 0..cols {

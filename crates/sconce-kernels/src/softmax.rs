@@ -113,7 +113,11 @@ unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T
                 }
             }
             SoftmaxKind::LogSoftmax => {
-                let log = lanes::sum(n, |i| (*x.add(i) - max).exp()).log();
+                // The exponentials go through the output: a loop that also sums them is not made of vectors.
+                for i in 0..n {
+                    *y.add(i) = (*x.add(i) - max).exp();
+                }
+                let log = lanes::sum(n, |i| *y.add(i)).log();
                 for i in 0..n {
                     *y.add(i) = *x.add(i) - max - log;
                 }
@@ -225,5 +229,116 @@ unsafe fn strip_backward_body<T: Float>(
                 *gx.add(at) = if softmax { y * (g - sum) } else { g - y.exp() * sum };
             }
         }
+    }
+}
+
+/// Elements whose exponentials are kept at a time.
+const BLOCK: usize = 1024;
+
+/// Computes `log Σ exp(x) - x[target]` of each row, and the logarithm of the sum alone for
+/// [`cross_entropy_backward`].
+///
+/// ```
+/// let (x, mut loss, mut log) = ([0f32, 0.], [0f32], [0f32]);
+/// // SAFETY: one row of two.
+/// unsafe { sconce_kernels::cross_entropy(1, 2, x.as_ptr(), &[1], loss.as_mut_ptr(), log.as_mut_ptr()) };
+/// assert_eq!((loss, log), ([2f32.ln()], [2f32.ln()]));
+/// ```
+///
+/// # Safety
+/// `x` is valid for `rows · cols` elements from any thread, `losses` and `logs` for `rows`, which overlap nothing else.
+/// There is a target for each row, not negative and less than `cols`.
+pub unsafe fn cross_entropy<T: Float>(
+    rows: usize,
+    cols: usize,
+    x: *const T,
+    targets: &[i64],
+    losses: *mut T,
+    logs: *mut T,
+) {
+    assert_eq!(targets.len(), rows, "a target for each row");
+    let [x, losses, logs] = [x.cast_mut(), losses, logs].map(Shared);
+    par::for_ranges(rows, (GRAIN / cols.max(1)).max(1), |from, to| {
+        for r in from..to {
+            // SAFETY: row `r`, whose results this task alone writes.
+            unsafe {
+                let x = x.get().add(r * cols);
+                let log = log_sum(cols, x);
+                *logs.get().add(r) = log;
+                *losses.get().add(r) = log - *x.add(targets[r] as usize);
+            }
+        }
+    });
+}
+
+versions! {
+    /// The logarithm of the sum of the exponentials.
+    ///
+    /// # Safety
+    /// `x` has `n` elements.
+    unsafe fn log_sum[T: Float][T](n: usize, x: *const T) -> T = log_sum_body
+}
+
+#[inline(always)]
+unsafe fn log_sum_body<T: Float>(n: usize, x: *const T) -> T {
+    let mut block = [T::ZERO; BLOCK];
+    // SAFETY: `i < n` throughout.
+    unsafe {
+        let max = lanes::max(n, |i| *x.add(i));
+        // Of nothing but minus infinity the differences would be NaN.
+        let base = if max == T::NEG_INFINITY { T::ZERO } else { max };
+        let mut sum = T::ZERO;
+        for from in (0..n).step_by(BLOCK) {
+            let part = &mut block[..BLOCK.min(n - from)];
+            for (i, e) in part.iter_mut().enumerate() {
+                *e = (*x.add(from + i) - base).exp();
+            }
+            sum += lanes::sum(part.len(), |i| part[i]);
+        }
+        base + sum.log()
+    }
+}
+
+/// Computes the gradient of [`cross_entropy`]'s input from the gradient of each row's loss.
+///
+/// # Safety
+/// As for [`cross_entropy`]; `grad` is valid for `rows` elements, `grad_x` for `rows · cols`, and overlaps nothing else.
+pub unsafe fn cross_entropy_backward<T: Float>(
+    rows: usize,
+    cols: usize,
+    x: *const T,
+    targets: &[i64],
+    logs: *const T,
+    grad: *const T,
+    grad_x: *mut T,
+) {
+    assert_eq!(targets.len(), rows, "a target for each row");
+    let [x, logs, grad, grad_x] = [x.cast_mut(), logs.cast_mut(), grad.cast_mut(), grad_x].map(Shared);
+    par::for_ranges(rows, (GRAIN / cols.max(1)).max(1), |from, to| {
+        for r in from..to {
+            // SAFETY: row `r`, whose gradient this task alone writes.
+            unsafe {
+                let (g, to) = (*grad.get().add(r), grad_x.get().add(r * cols));
+                weighted(cols, x.get().add(r * cols), *logs.get().add(r), g, to);
+                let target = to.add(targets[r] as usize);
+                *target = *target - g;
+            }
+        }
+    });
+}
+
+versions! {
+    /// `to[i] = exp(x[i] - log) * factor`.
+    ///
+    /// # Safety
+    /// Both have `n` elements and do not overlap.
+    unsafe fn weighted[T: Float][T](n: usize, x: *const T, log: T, factor: T, to: *mut T) = weighted_body
+}
+
+#[inline(always)]
+unsafe fn weighted_body<T: Float>(n: usize, x: *const T, log: T, factor: T, to: *mut T) {
+    for i in 0..n {
+        // SAFETY: `i < n`.
+        unsafe { *to.add(i) = (*x.add(i) - log).exp() * factor };
     }
 }

@@ -3,7 +3,9 @@
 
 mod common;
 use common::{CASES, ELEMS, Lcg, View, indices, random_shape};
-use sconce_kernels::{Compute, Dst, Elem, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads};
+use sconce_kernels::{
+    Compute, Dst, Elem, Float, Inlined, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads,
+};
 
 fn untouched_outside(before: &View, after: &View, shape: &[usize]) {
     let written: std::collections::HashSet<usize> = indices(shape).iter().map(|i| before.flat(i)).collect();
@@ -218,4 +220,30 @@ fn large_outputs_are_the_same_on_any_number_of_threads() {
     let one = run(1);
     assert!(one.iter().zip(&a).all(|(&y, &x)| y == x * x + 1.0));
     assert!(one == run(3));
+}
+
+/// A function that is longer than what a compiler inlines by itself would be.
+#[derive(Clone, Copy)]
+struct Gelu;
+
+impl<T: Float> Inlined<T, 1> for Gelu {
+    #[inline(always)]
+    fn call(&self, [x]: [T; 1]) -> T {
+        x.gelu()
+    }
+}
+
+#[test]
+fn inlined_functions_are_the_same() {
+    let x: Vec<f32> = (0..300).map(|i| i as f32 / 50.0 - 3.0).collect();
+    let (mut y, mut z) = (vec![0f32; x.len()], vec![0f32; x.len()]);
+    for rows in [Rows::new(&|[x]: [f32; 1]| x.gelu()), Rows::inlined(&Gelu)] {
+        unsafe { map_flat(x.len(), y.as_mut_ptr(), [x.as_ptr()], [false], rows) };
+        if z[0] == 0.0 {
+            z.clone_from(&y);
+        }
+    }
+    for (y, z) in y.iter().zip(&z) {
+        assert!((y - z).abs() <= 1e-6 * z.abs().max(1e-3), "{y} {z}");
+    }
 }

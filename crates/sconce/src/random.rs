@@ -220,6 +220,23 @@ fn span(op: &str, low: i64, high: i64) -> Result<NonZeroU64> {
     }
 }
 
+/// The bounds of integers to draw for a floating point dtype: where it cannot tell the outermost ones from those beside
+/// them, PyTorch draws in by one step of the dtype.
+fn drawn_in(low: i64, high: i64, dtype: DType) -> (i64, i64) {
+    let (digits, rounded): (u32, fn(i64) -> i64) = match dtype {
+        DType::F64 => (53, |i| i as f64 as i64),
+        DType::F32 => (24, |i| i as f32 as i64),
+        DType::F16 => (11, |i| f16::from_f32(i as f32).to_f32() as i64),
+        DType::BF16 => (8, |i| bf16::from_f32(i as f32).to_f32() as i64),
+        _ => return (low, high),
+    };
+    let step = |bound: i64| 1i64 << (bound.unsigned_abs().max(1).ilog2() + 1).saturating_sub(digits);
+    let (first, last) = (low.saturating_add(1), high.saturating_sub(1));
+    let low = if rounded(first) < low { rounded(first).saturating_add(step(first)) } else { low };
+    let high = if rounded(last) >= high { rounded(last).saturating_sub(step(last)) } else { high };
+    (low, high)
+}
+
 /// Refuses bounds of which the least or greatest value is none of an integer dtype.
 fn check_range(op: &str, low: i64, high: i64, dtype: DType) -> Result<()> {
     let (least, greatest) = match dtype {
@@ -267,6 +284,7 @@ impl Tensor {
     ///
     /// If `low` is not less than `high`.
     pub fn randint(low: i64, high: i64, shape: impl Sizes, dtype: DType) -> Result<Tensor> {
+        let (low, high) = drawn_in(low, high, dtype);
         let span = span("randint", low, high)?;
         check_range("randint", low, high, dtype)?;
         let x = Tensor::zeros(shape, dtype)?;
@@ -502,6 +520,7 @@ impl Tensor {
     ///
     /// If `low` is not less than `high`, or the tensor may not be changed while recording.
     pub fn random_range_(&self, low: i64, high: i64) -> Result<()> {
+        let (low, high) = drawn_in(low, high, self.dtype());
         let span = span("random_", low, high)?;
         check_range("random_", low, high, self.dtype())?;
         apply_inplace(Draw::Integers { low, span }, self, &[])

@@ -28,11 +28,8 @@ const EDGES: &[(&str, &str, &str)] = &[
 ];
 
 /// Where `unsafe` is allowed, beside the crate of kernels.
-<<<<<<< HEAD
-const UNSAFE: &[&str] = &["tensor/storage.rs", "tensor/storage/", "tensor/dlpack.rs", "ops/driver/"];
-=======
-const UNSAFE: &[&str] = &["tensor/storage.rs", "ops/driver/", "io/map.rs"];
->>>>>>> files
+const UNSAFE: &[&str] =
+    &["tensor/storage.rs", "tensor/storage/", "tensor/dlpack.rs", "ops/driver/", "io/map.rs"];
 
 /// Files of operations that have no samples for the generic tests: what operations are made of.
 const NOT_OPERATIONS: &[(&str, &str)] = &[

@@ -6,24 +6,14 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use sconce::ErrorKind;
-<<<<<<< HEAD
-use sconce::io::{self, Archive, Entry as Stored};
+use sconce::io::{Archive, Entry as Stored};
 use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary, svg};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
+use crate::progress::{self, Progress};
 use crate::text::{grouped, number, printable};
 use crate::{input, output};
-=======
-use sconce::io::{Archive, Entry as Stored};
-use sconce::stats::{self, HISTOGRAM_SAMPLE, Summary};
-use serde_json::{Value, json};
-
-use super::{Entry, Failure};
-use crate::progress::{self, Progress};
-use crate::text::{grouped, number, printable, short};
-use crate::{input, output, svg};
->>>>>>> files
 
 pub(super) const ENTRY: Entry = Entry { name: "hist", arguments, run };
 

@@ -4,8 +4,10 @@
 //! copied once with its padding; from there the patches of a block of output positions are packed in the layout the
 //! micro-kernel reads, so that scratch memory stays in the second-level cache whatever the image. The gradient of the
 //! input is the same convolution with the kernel turned around and zeros between the gradient's elements; the gradient
-//! of the weight reads the padded input in place.
+//! of the weight reads the padded input in place. Small images, and the gradient of a strided convolution's input, go
+//! by way of a matrix of patches instead.
 
+mod columns;
 mod forward;
 mod weight;
 
@@ -234,6 +236,10 @@ pub unsafe fn conv2d<T: Real>(
     out: *mut T,
 ) {
     let Some(output) = conv.output() else { return };
+    if columns::pays(conv, false) {
+        // SAFETY: the caller's contract.
+        return unsafe { columns::forward(conv, input, weight, bias, out) };
+    }
     let patches = Patches {
         channels: conv.c_in_group(),
         source: (conv.h, conv.w),
@@ -266,19 +272,27 @@ pub unsafe fn conv2d_backward_input<T: Real>(
     if conv.h * conv.w == 0 {
         return;
     }
+    if columns::pays(conv, true) {
+        // SAFETY: the caller's contract.
+        return unsafe { columns::backward_input(conv, grad_out, weight, grad_input) };
+    }
     // `turned[g][i][o][k] = weight[g][o][i][taps - 1 - k]`.
     let mut turned = vec![T::ZERO; conv.c_out * ci * taps];
-    for g in 0..conv.groups {
-        for o in 0..co {
-            for i in 0..ci {
+    let (from, to) = (Shared(weight.cast_mut()), Shared(turned.as_mut_ptr()));
+    par::for_ranges(conv.groups * ci, ((1 << 15) / (co * taps).max(1)).max(1), |first, last| {
+        for row in first..last {
+            let (g, i) = (row / ci, row % ci);
+            for o in 0..co {
                 for k in 0..taps {
-                    let from = ((g * co + o) * ci + i) * taps + taps - 1 - k;
-                    // SAFETY: an element of the weight.
-                    turned[((g * ci + i) * co + o) * taps + k] = unsafe { *weight.add(from) };
+                    // SAFETY: elements of the weight and of row `row`, which this task alone writes.
+                    unsafe {
+                        *to.get().add((row * co + o) * taps + k) =
+                            *from.get().add(((g * co + o) * ci + i) * taps + taps - 1 - k);
+                    }
                 }
             }
         }
-    }
+    });
     let span = |k: usize, d: usize, p: usize| ((k - 1) * d) as isize - p as isize;
     let patches = Patches {
         channels: co,
@@ -308,7 +322,13 @@ pub unsafe fn conv2d_backward_weight<T: Real>(
     grad_weight: *mut T,
 ) {
     // SAFETY: the caller's contract.
-    unsafe { weight::run(conv, grad_out, input, grad_weight) }
+    unsafe {
+        if columns::pays(conv, false) {
+            columns::backward_weight(conv, grad_out, input, grad_weight);
+        } else {
+            weight::run(conv, grad_out, input, grad_weight);
+        }
+    }
 }
 
 /// Computes the gradient of [`conv2d`]'s bias from the one of its output.

@@ -16,6 +16,10 @@ const GRAIN: usize = 1 << 20;
 const NARROW: usize = 24;
 /// Rows of the sums per task.
 const ROWS: usize = 48;
+/// Rows and columns of the sums that are turned together.
+const BLOCK: usize = 16;
+/// Sums per task of adding up the parts.
+const SUMMED: usize = 1 << 15;
 
 /// `grad_weight[g·co + o][k] = Σ grad_out[n][g·co + o][p] · patch[n][g][p][k]`.
 ///
@@ -83,18 +87,30 @@ pub(super) unsafe fn run<T: Real>(conv: &Conv2d, grad_out: *const T, input: *con
             }
         }
     });
-    for (index, group) in (0..conv.groups).map(|g| (g * depth * width, g)) {
-        for o in 0..co {
-            for k in 0..depth {
-                let sum = (0..parts)
-                    .map(|part| sums[part * per_part + index + k * width + o])
-                    .reduce(|a, b| a + b)
-                    .unwrap_or(T::ZERO);
-                // SAFETY: an element of the weight's gradient.
-                unsafe { *grad_weight.add((group * co + o) * depth + k) = sum };
+    let (sums, to) = (&sums, Shared(grad_weight));
+    let blocks = depth.div_ceil(BLOCK);
+    par::for_ranges(conv.groups * blocks, (SUMMED / (BLOCK * co * parts).max(1)).max(1), |first, last| {
+        for task in first..last {
+            let (group, k0) = (task / blocks, task % blocks * BLOCK);
+            let rows = BLOCK.min(depth - k0);
+            for o0 in (0..co).step_by(BLOCK) {
+                let cols = BLOCK.min(co - o0);
+                let mut block = [[T::ZERO; BLOCK]; BLOCK];
+                for part in 0..parts {
+                    for (k, row) in block.iter_mut().enumerate().take(rows) {
+                        let at = part * per_part + (group * depth + k0 + k) * width + o0;
+                        row.iter_mut().zip(&sums[at..at + cols]).for_each(|(sum, &x)| *sum += x);
+                    }
+                }
+                for o in 0..cols {
+                    for k in 0..rows {
+                        // SAFETY: an element of the weight's gradient, which this task alone writes.
+                        unsafe { *to.get().add((group * co + o0 + o) * depth + k0 + k) = block[k][o] };
+                    }
+                }
             }
         }
-    }
+    });
 }
 
 /// How many small images are summed together, so that sums are not written for a few products each.

@@ -10,6 +10,7 @@
 
 mod batch;
 pub(crate) mod kernel;
+pub(crate) mod panels;
 mod shared;
 mod vector;
 
@@ -51,6 +52,7 @@ impl<T> Mat<T> {
         self.ptr.wrapping_offset(i as isize * self.row + j as isize * self.col)
     }
 
+    /// The transposed matrix.
     pub(crate) fn t(self) -> Self {
         Self { ptr: self.ptr, row: self.col, col: self.row }
     }
@@ -293,7 +295,7 @@ pub(crate) struct Scratch {
 const LINE: usize = 64;
 
 impl Scratch {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { ptr: std::ptr::null_mut(), bytes: 0 }
     }
 
@@ -338,7 +340,11 @@ pub(crate) fn scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
     with_scratch(&BUFFER, work)
 }
 
-fn with_scratch<R>(key: &'static LocalKey<RefCell<Scratch>>, work: impl FnOnce(&mut Scratch) -> R) -> R {
+/// [`scratch`] with other memory of the thread, for work that calls products in between.
+pub(crate) fn with_scratch<R>(
+    key: &'static LocalKey<RefCell<Scratch>>,
+    work: impl FnOnce(&mut Scratch) -> R,
+) -> R {
     key.with(|buffer| match buffer.try_borrow_mut() {
         Ok(mut buffer) => work(&mut buffer),
         Err(_) => work(&mut Scratch::new()),

@@ -7,6 +7,7 @@
 //! If memory is adjacent along a dimension that stays, lanes are neighbouring results instead, and rows of them are
 //! accumulated leaf by leaf.
 
+mod arg;
 mod fold;
 
 pub use fold::{Fold, fold};
@@ -118,6 +119,8 @@ unsafe fn float<T: crate::Real>(
             }
             Reduction::Any => truth::<T>(true, outer, reduced, out, src),
             Reduction::All => truth::<T>(false, outer, reduced, out, src),
+            Reduction::ArgMax | Reduction::ArgMin
+                if arg::arg::<T>(kind == Reduction::ArgMax, outer, reduced, out, src) => {}
             Reduction::ArgMax => {
                 arg::<T>(T::NEG_INFINITY, |x, y| (x > y) | (nan(x) & !nan(y)), outer, reduced, out, src)
             }

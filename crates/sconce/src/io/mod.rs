@@ -44,11 +44,8 @@ mod safetensors;
 mod source;
 mod swapped;
 mod tensors;
-<<<<<<< HEAD
 mod text;
-=======
 mod ties;
->>>>>>> files
 mod tree;
 mod zip;
 
@@ -74,11 +71,8 @@ pub use source::{ReadAt, Source, Window};
 pub(crate) use source::{range, zeroed};
 pub(crate) use tensors::Tensors;
 pub use tensors::{load, save};
-<<<<<<< HEAD
 pub(crate) use text::Text;
-=======
 pub(crate) use ties::by_storage;
->>>>>>> files
 pub use tree::{Dict, DictKind, IntoNode, NodeId, Object, Sparse, Tree, Value};
 pub(crate) use zip::{Checksum, checksums};
 

@@ -5,7 +5,7 @@ use super::init;
 use super::leaf::{Mode, Param};
 use super::linear::{Linear, LinearConfig};
 use super::place::named;
-use crate::functional::{AttentionOptions, linear};
+use crate::functional::{AttentionOptions, linear, scaled_dot_product_attention};
 use crate::ops::nn::attention::attention_with_weights;
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Module, Result};
@@ -261,7 +261,13 @@ impl MultiheadAttention {
             dropout_p: if self.mode.is_train() { self.dropout } else { 0.0 },
             ..AttentionOptions::default()
         };
-        let (y, weights) = attention_with_weights(&heads(&q)?, &heads(&k)?, &heads(&v)?, attention)?;
+        let (q, k, v) = (heads(&q)?, heads(&k)?, heads(&v)?);
+        let (y, weights) = if options.need_weights {
+            let (y, weights) = attention_with_weights(&q, &k, &v, attention)?;
+            (y, Some(weights))
+        } else {
+            (scaled_dot_product_attention(&q, &k, &v, attention)?, None)
+        };
         let y = y.permute([2, 0, 1, 3])?.reshape([target * batch, self.embed_dim])?;
         let y = linear(&y, &self.out_proj.weight, self.out_proj.bias.as_deref())?.reshape([
             target,
@@ -273,9 +279,7 @@ impl MultiheadAttention {
             (true, true) => y.transpose(0, 1)?,
             (true, false) => y,
         };
-        if !options.need_weights {
-            return Ok((y, None));
-        }
+        let Some(weights) = weights else { return Ok((y, None)) };
         let weights = if options.average_attn_weights { weights.mean(1)? } else { weights };
         Ok((y, Some(if batched { weights } else { weights.squeeze(0)? })))
     }

@@ -6,6 +6,7 @@ use super::leaf::Param;
 use super::place::named;
 use super::recurrent::Recurrence;
 use crate::functional::linear;
+use crate::ops::nn::lstm;
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Module, Result};
 
@@ -55,10 +56,7 @@ impl Step<'_> {
                 Ok((h, None))
             }
             (Gates::Lstm, Some(c)) => {
-                let gates = given.add(&recurrent)?.chunk(4, -1)?;
-                let kept = gates[1].sigmoid()?.mul(c)?;
-                let c = gates[0].sigmoid()?.mul(&gates[2].tanh()?)?.add(&kept)?;
-                let h = gates[3].sigmoid()?.mul(&c.tanh()?)?;
+                let (h, c) = lstm::step(&given.add(&recurrent)?, c)?;
                 let h = match self.weight_hr {
                     Some(weight) => linear(&h, weight, None)?,
                     None => h,

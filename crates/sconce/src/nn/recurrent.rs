@@ -9,6 +9,7 @@ use super::leaf::{Mode, Param};
 use super::module::Module;
 use super::place::named;
 use crate::functional::{dropout, linear};
+use crate::ops::nn::lstm::lstm;
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Result};
 
@@ -78,6 +79,21 @@ struct Direction<'a> {
     weight_ih: &'a Param,
     bias_ih: Option<&'a Param>,
     step: Step<'a>,
+}
+
+impl Direction<'_> {
+    /// All steps of an LSTM without a projection: the hidden states, and the last hidden and cell states.
+    fn lstm(&self, x: &Tensor, h: &Tensor, c: &Tensor, reverse: bool) -> Result<(Tensor, Tensor, Tensor)> {
+        let bias = match (self.bias_ih, self.step.bias_hh) {
+            (Some(x), Some(y)) => Some(x.add(y)?),
+            _ => None,
+        };
+        let turned = |t: Tensor| if reverse { t.flip([0]) } else { Ok(t) };
+        let given = turned(linear(x, self.weight_ih, bias.as_ref())?)?;
+        let states = lstm(&given, self.step.weight_hh, h, c)?;
+        let (h, c) = (states.select(0, 0)?, states.select(0, 1)?);
+        Ok((turned(h.narrow(0, 1, x.shape()[0])?)?, h.select(0, -1)?, c.select(0, -1)?))
+    }
 }
 
 impl Layers {
@@ -238,6 +254,13 @@ impl Layers {
                 let index = (layer * directions + direction) as isize;
                 let mut h = hidden.select(0, index)?;
                 let mut c = cell.as_ref().map(|c| c.select(0, index)).transpose()?;
+                if let (Some(c), None, 1..) = (&c, parameters.step.weight_hr, batch) {
+                    let (y, h, c) = parameters.lstm(&x, &h, c, direction == 1)?;
+                    outputs.push(y);
+                    hiddens.push(h);
+                    cells.push(c);
+                    continue;
+                }
                 // What comes from the input is one product for all steps.
                 let given = linear(&x, parameters.weight_ih, parameters.bias_ih.map(Param::tensor))?;
                 let mut steps = Vec::with_capacity(length);

@@ -1,5 +1,6 @@
 //! Elementwise arithmetic that is put together from other operations, and that of integers.
 
+use super::binary::number_dtype;
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
@@ -23,7 +24,7 @@ fn integers(
     }
     let y = match other {
         Operand::Tensor(y) => y.clone(),
-        number => number.tensor(DType::I64)?,
+        number => number.tensor(number_dtype(dtype))?,
     };
     let shape = broadcast(op, x.shape(), y.shape())?;
     driver::map::<i64, 2>(op, &shape, dtype, [x, &y], move |[x, y]| f(x, y))

@@ -7,6 +7,7 @@
 
 use std::fmt::Debug;
 
+use sconce_kernels::{Float, Inlined, Rows};
 use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
@@ -38,6 +39,39 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     fn int(&self, x: i64, y: i64) -> i64;
     fn grad_x<R: Real>(&self, g: R, x: R, y: R) -> R;
     fn grad_y<R: Real>(&self, g: R, x: R, y: R) -> R;
+}
+
+/// A formula's value, as kernels call it.
+#[derive(Clone, Copy)]
+struct Forward<F>(F);
+
+impl<T: Float, F: Formula> Inlined<T, 2> for Forward<F> {
+    #[inline(always)]
+    fn call(&self, [x, y]: [T; 2]) -> T {
+        self.0.forward(Num(x), Num(y)).0
+    }
+}
+
+/// A formula's gradient for the first operand, from that of the output and both operands.
+#[derive(Clone, Copy)]
+struct First<F>(F);
+
+impl<T: Float, F: Formula> Inlined<T, 3> for First<F> {
+    #[inline(always)]
+    fn call(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.grad_x(Num(g), Num(x), Num(y)).0
+    }
+}
+
+/// The same for the second one.
+#[derive(Clone, Copy)]
+struct Second<F>(F);
+
+impl<T: Float, F: Formula> Inlined<T, 3> for Second<F> {
+    #[inline(always)]
+    fn call(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.grad_y(Num(g), Num(x), Num(y)).0
+    }
 }
 
 #[derive(Debug)]
@@ -85,12 +119,12 @@ impl<F: Formula> Op for Binary<F> {
         let shape = broadcast.as_deref().unwrap_or(x.shape());
         Self::check_divisor(dtype, y)?;
         match kind(F::NAME, dtype)? {
-            Kind::F32 => driver::map::<f32, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| {
-                f.forward(Num(x), Num(y)).0
-            }),
-            Kind::F64 => driver::map::<f64, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| {
-                f.forward(Num(x), Num(y)).0
-            }),
+            Kind::F32 => {
+                driver::map_rows::<f32, 2>(F::NAME, shape, dtype, [x, y], Rows::inlined(&Forward(f)))
+            }
+            Kind::F64 => {
+                driver::map_rows::<f64, 2>(F::NAME, shape, dtype, [x, y], Rows::inlined(&Forward(f)))
+            }
             Kind::I64 => driver::map::<i64, 2>(F::NAME, shape, dtype, [x, y], move |[x, y]| f.int(x, y)),
         }
     }
@@ -110,12 +144,8 @@ impl<F: Formula> Op for Binary<F> {
         driver::check_writable(F::NAME, out, &shape)?;
         Self::check_divisor(self.dtype, y)?;
         match kind(F::NAME, self.dtype)? {
-            Kind::F32 => {
-                driver::map_into::<f32, 2>(F::NAME, out, [x, y], move |[x, y]| f.forward(Num(x), Num(y)).0)
-            }
-            Kind::F64 => {
-                driver::map_into::<f64, 2>(F::NAME, out, [x, y], move |[x, y]| f.forward(Num(x), Num(y)).0)
-            }
+            Kind::F32 => driver::map_rows_into::<f32, 2>(F::NAME, out, [x, y], Rows::inlined(&Forward(f))),
+            Kind::F64 => driver::map_rows_into::<f64, 2>(F::NAME, out, [x, y], Rows::inlined(&Forward(f))),
             Kind::I64 => driver::map_into::<i64, 2>(F::NAME, out, [x, y], move |[x, y]| f.int(x, y)),
         }
     }
@@ -145,18 +175,18 @@ impl<F: Formula> Op for Binary<F> {
         let (shape, dtype) = (grad.shape(), grad.dtype());
         let double = kind(F::NAME, dtype)? == Kind::F64;
         let one = |first: bool| match (first, double) {
-            (true, false) => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.grad_x(Num(g), Num(x), Num(y)).0
-            }),
-            (true, true) => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.grad_x(Num(g), Num(x), Num(y)).0
-            }),
-            (false, false) => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.grad_y(Num(g), Num(x), Num(y)).0
-            }),
-            (false, true) => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.grad_y(Num(g), Num(x), Num(y)).0
-            }),
+            (true, false) => {
+                driver::map_rows::<f32, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&First(f)))
+            }
+            (true, true) => {
+                driver::map_rows::<f64, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&First(f)))
+            }
+            (false, false) => {
+                driver::map_rows::<f32, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&Second(f)))
+            }
+            (false, true) => {
+                driver::map_rows::<f64, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&Second(f)))
+            }
         };
         let grad_x = if needs[0] { Some(one(true)?) } else { None };
         let grad_y = if needs[1] { Some(one(false)?) } else { None };
@@ -178,12 +208,13 @@ impl<F: Formula> Binary<F> {
     }
 }
 
-/// The dtype in which a number enters a computation: its value is not rounded to a half type first.
-fn number_dtype(computed: DType) -> DType {
+/// The dtype in which a number enters a computation: its value is not rounded to a half type first, but it wraps to
+/// integers.
+pub(super) fn number_dtype(computed: DType) -> DType {
     match computed {
-        DType::F64 => DType::F64,
-        d if d.is_floating_point() => DType::F32,
-        _ => DType::I64,
+        DType::F16 | DType::BF16 => DType::F32,
+        DType::Bool => DType::I64,
+        dtype => dtype,
     }
 }
 

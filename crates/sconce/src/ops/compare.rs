@@ -1,5 +1,6 @@
 //! Comparisons and logic: results are bool and carry no gradient.
 
+use super::binary::number_dtype;
 use super::driver::{self, Kind, kind};
 use super::real::{Num, Real};
 use crate::tensor::dtype::Category;
@@ -21,11 +22,7 @@ fn compare(
     let dtype = Promotion::new().tensor(x).operand(&other).dtype();
     let y = match other {
         Operand::Tensor(y) => y.clone(),
-        number => number.tensor(match kind(op, dtype)? {
-            Kind::F32 => DType::F32,
-            Kind::F64 => DType::F64,
-            Kind::I64 => DType::I64,
-        })?,
+        number => number.tensor(number_dtype(dtype))?,
     };
     let shape = broadcast(op, x.shape(), y.shape())?;
     let inputs = [x, &y];

@@ -158,10 +158,13 @@ impl Tensor {
     ///
     /// If the shapes do not fit, a dtype is only stored, or the tensor may not be changed while recording.
     pub fn copy_(&self, from: &Tensor) -> Result<()> {
+        if self.is(from) {
+            return Ok(());
+        }
         apply_inplace(CopyFrom, self, &[from])
     }
 
-    /// Sets every element to a value.
+    /// Sets every element to a value; also where a dimension repeats its elements.
     ///
     /// # Errors
     ///
@@ -178,7 +181,12 @@ impl Tensor {
     pub fn fill_(&self, value: impl Into<Scalar>) -> Result<()> {
         let value = value.into();
         value.check_fits("fill_", self.dtype())?;
-        apply_inplace(Fill { value }, self, &[])
+        // One of the elements that a dimension of stride 0 repeats stands for all of them.
+        let repeated = |d: &usize| self.strides()[*d] == 0 && self.shape()[*d] > 1;
+        match (0..self.dim()).find(repeated) {
+            Some(d) => self.narrow(d as isize, 0, 1)?.fill_(value),
+            None => apply_inplace(Fill { value }, self, &[]),
+        }
     }
 
     /// Sets every element to 0.

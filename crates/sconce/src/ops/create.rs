@@ -1,5 +1,7 @@
 //! New tensors.
 
+use half::{bf16, f16};
+
 use super::driver;
 use crate::tensor::dtype::{Category, Element};
 use crate::tensor::layout::{Layout, checked_numel};
@@ -201,7 +203,15 @@ impl Tensor {
         steps: usize,
         dtype: DType,
     ) -> Result<Self> {
-        Self::spaced("linspace", start.into(), end.into(), steps, dtype, |x| x)
+        match dtype {
+            DType::F16 => {
+                Self::spaced_halves(start.into(), end.into(), steps, dtype, |x| f16::from_f32(x).to_f32())
+            }
+            DType::BF16 => {
+                Self::spaced_halves(start.into(), end.into(), steps, dtype, |x| bf16::from_f32(x).to_f32())
+            }
+            _ => Self::spaced("linspace", start.into(), end.into(), steps, dtype, |x| x),
+        }
     }
 
     /// `base` to the powers of `steps` numbers at equal distances from `start` to `end`; PyTorch's default base is 10.
@@ -222,7 +232,38 @@ impl Tensor {
         base: f64,
         dtype: DType,
     ) -> Result<Self> {
-        Self::spaced("logspace", start.into(), end.into(), steps, dtype, move |x| base.powf(x))
+        let start = start.into();
+        if steps == 1 && dtype.is_floating_point() {
+            // The exponent is not rounded to the dtype first.
+            return Self::number(Scalar::Float(base.powf(start.to_f64())), dtype)?.reshape([1]);
+        }
+        Self::spaced("logspace", start, end.into(), steps, dtype, move |x| base.powf(x))
+    }
+
+    /// `linspace` of a half type, in which PyTorch rounds every intermediate result to it.
+    fn spaced_halves(
+        start: Scalar,
+        end: Scalar,
+        steps: usize,
+        dtype: DType,
+        round: fn(f32) -> f32,
+    ) -> Result<Self> {
+        const OP: &str = "linspace";
+        checked_numel(&[steps])?;
+        let bound = |s: Scalar| -> Result<f32> {
+            s.check_fits(OP, dtype)?;
+            Ok(round(s.to_f64() as f32))
+        };
+        let (start, end) = (bound(start)?, bound(end)?);
+        let step = round(round(end - start) / round(steps.saturating_sub(1).max(1) as f32));
+        let at = |i: usize| {
+            if i < steps / 2 || steps == 1 {
+                round(start + round(step * round(i as f32)))
+            } else {
+                round(end - round(step * round((steps - 1 - i) as f32)))
+            }
+        };
+        collect(OP, steps, at)?.to(dtype)
     }
 
     fn spaced(

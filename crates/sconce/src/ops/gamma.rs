@@ -75,15 +75,44 @@ fn fraction(a: f64, x: f64) -> f64 {
     h * factor(a, x)
 }
 
+/// The shape from which on the functions are taken from their expansion for large ones.
+const LARGE: f64 = 1e6;
+
+/// The upper function for a large shape: the normal distribution's and the first term of what is left (Temme 1979).
+fn expansion(a: f64, x: f64) -> f64 {
+    let mu = (x - a) / a;
+    // μ − ln(1 + μ), which is η² / 2.
+    let half_square = if mu.abs() < 1e-2 {
+        mu * mu * (2..12).rev().fold(0.0, |sum, k| 1.0 / f64::from(k) - mu * sum)
+    } else {
+        mu - mu.ln_1p()
+    };
+    let eta = (2.0 * half_square).sqrt().copysign(mu);
+    let first = if mu.abs() < 1e-4 { eta / 12.0 - 1.0 / 3.0 } else { 1.0 / mu - 1.0 / eta };
+    let rest = (-a * half_square).exp() / (std::f64::consts::TAU * a).sqrt() * first;
+    0.5 * libm::erfc(eta * (a / 2.0).sqrt()) + rest
+}
+
 /// The regularised lower incomplete gamma function P(a, x).
 fn lower(a: f64, x: f64) -> f64 {
-    edge(a, x).unwrap_or_else(|| if x < a + 1.0 { series(a, x) } else { 1.0 - fraction(a, x) })
+    edge(a, x).unwrap_or_else(|| {
+        if a > LARGE {
+            1.0 - expansion(a, x)
+        } else if x < a + 1.0 {
+            series(a, x)
+        } else {
+            1.0 - fraction(a, x)
+        }
+    })
 }
 
 /// The regularised upper incomplete gamma function Q(a, x).
 fn upper(a: f64, x: f64) -> f64 {
     if let Some(lower) = edge(a, x) {
         return 1.0 - lower;
+    }
+    if a > LARGE {
+        return expansion(a, x);
     }
     if x < a + 1.0 { 1.0 - series(a, x) } else { fraction(a, x) }
 }

@@ -1,11 +1,13 @@
 //! Losses.
 
+use std::sync::OnceLock;
+
 use smallvec::smallvec;
 
-use super::driver::{Kind, kind};
+use super::driver::{Kind, kind, layers};
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
-use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::dtype::Category;
 use crate::tensor::sizes::keepdim;
 use crate::tensor::{DType, Dims, Tensor};
@@ -169,8 +171,11 @@ fn along_classes(weight: &Tensor, rank: usize) -> Result<Tensor> {
 }
 
 /// log Σ eˣ − x at the target, per element: the cross entropy of class indices.
-#[derive(Debug)]
-struct CrossEntropy;
+#[derive(Debug, Default)]
+struct CrossEntropy {
+    /// The logarithm of each row's sum, once it is known; of logits `[N, C]` only.
+    logs: OnceLock<Tensor>,
+}
 
 impl Op for CrossEntropy {
     fn name(&self) -> &'static str {
@@ -178,6 +183,11 @@ impl Op for CrossEntropy {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        if x[0].dim() == 2 {
+            let (losses, logs) = layers::cross_entropy(self.name(), x[0], x[1])?;
+            let _ = self.logs.set(logs);
+            return Ok(losses);
+        }
         let picked = x[0].gather(1, x[1])?;
         x[0].logsumexp(keepdim(1))?.sub(&picked)
     }
@@ -188,6 +198,10 @@ impl Op for CrossEntropy {
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let (x, target) = (saved.input(0)?, saved.input(1)?);
+        if let (false, Some(logs)) = (is_grad_enabled(), self.logs.get()) {
+            let gradient = layers::cross_entropy_backward(self.name(), &x, &target, logs, grad)?;
+            return Ok(smallvec![Some(gradient), None]);
+        }
         let difference =
             x.softmax(1)?.scatter_add(1, &target, &Tensor::full(target.shape(), -1, x.dtype())?)?;
         Ok(smallvec![Some(difference.mul(grad)?), None])
@@ -231,7 +245,7 @@ pub fn cross_entropy(input: &Tensor, target: &Tensor, options: CrossEntropyOptio
         |losses: Tensor, weights: Option<&Tensor>| weights.map_or(Ok(losses.clone()), |w| losses.mul(w));
     let x = &classes.input;
     if smoothing == 0.0 {
-        let losses = apply(CrossEntropy, &[x, &classes.target])?;
+        let losses = apply(CrossEntropy::default(), &[x, &classes.target])?;
         return classes.reduce(&weighted(losses, weights.as_ref())?, weights.as_ref(), options.reduction);
     }
     let logs = x.log_softmax(1)?;
@@ -446,6 +460,14 @@ pub fn binary_cross_entropy_with_logits(
     reduction: Reduction,
 ) -> Result<Tensor> {
     same_shape("binary_cross_entropy_with_logits", input, target)?;
+    if matches!(input.dtype(), DType::F16 | DType::BF16) && target.dtype() == input.dtype() {
+        // Rounded once.
+        let wide = |t: &Tensor| t.to(DType::F32);
+        let (weight, pos_weight) = (weight.map(wide).transpose()?, pos_weight.map(wide).transpose()?);
+        let (x, y) = (wide(input)?, wide(target)?);
+        let loss = binary_cross_entropy_with_logits(&x, &y, weight.as_ref(), pos_weight.as_ref(), reduction)?;
+        return loss.to(input.dtype());
+    }
     let log_sigmoid = input.logsigmoid()?;
     let negatives = target.rsub(1.0)?.mul(input)?;
     let losses = match pos_weight {

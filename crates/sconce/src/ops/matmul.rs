@@ -4,7 +4,7 @@ use smallvec::smallvec;
 
 use super::driver::{self, kind};
 use super::registry::{OpInfo, Sample};
-use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::layout::broadcast;
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{DType, Dims, Tensor};
@@ -132,7 +132,13 @@ impl Tensor {
         let mut shape = batch.clone();
         shape.extend_from_slice(&a.shape()[a.dim().saturating_sub(2)..a.dim() - 1]);
         shape.extend(if b.dim() > 1 { b.shape().last().copied() } else { None });
-        let b_matrix = if b.dim() == 1 { b.unsqueeze(1)? } else { b.clone() };
+        let b_matrix = match b.dim() {
+            1 => b.unsqueeze(1)?,
+            rank if rank > 2 && b.shape()[..rank - 2].iter().all(|&n| n == 1) => {
+                b.reshape([k, b.shape()[rank - 1]])?
+            }
+            _ => b.clone(),
+        };
         if b_matrix.dim() == 2 {
             // One matrix for the whole batch: its rows, all in one product.
             let rows = a.numel().checked_div(k).unwrap_or_else(|| a.shape()[..a.dim() - 1].iter().product());
@@ -313,7 +319,14 @@ pub(super) fn add_scaled(
         if factor.to_f64() == 1.0 { Ok(t.clone()) } else { t.mul(factor) }
     };
     let product = scale(&product, alpha)?;
-    if beta.to_f64() == 0.0 { Ok(product) } else { scale(input, beta)?.add(&product) }
+    if beta.to_f64() != 0.0 {
+        return scale(input, beta)?.add(&product);
+    }
+    if !(input.requires_grad() && is_grad_enabled()) {
+        return Ok(product);
+    }
+    // Its values do not matter, and its gradient is 0.
+    input.masked_fill(&Tensor::ones(input.shape(), DType::Bool)?, 0)?.add(&product)
 }
 
 /// `input · weightᵀ + bias` for an input `[…, in]`, a weight `[out, in]` and a bias `[out]`.

@@ -5,12 +5,13 @@
 //! | operation | difference | reason |
 //! |---|---|---|
 //! | `matrix_exp` of half types | the exponential, where PyTorch returns NaN or garbage | a fault there |
-//! | gradient of `hardtanh`, `relu6`, `hardshrink`, `softshrink` at NaN | passes | there it passes in the last elements of a loop and is 0 in its vectors |
+//! | gradient of `hardtanh`, `relu6`, `hardshrink`, `softshrink`, `celu` at NaN | passes | there it passes in the last elements of a loop and is 0 (`celu`: NaN) in its vectors |
 //! | gradient of `as_strided_scatter` for the tensor written into, if it has gaps | that of its own elements | there the tensor is taken for one without gaps |
 //! | complex numbers | Fourier transforms, parts and whole only | every other operation refuses them by name |
 //! | complex128 transforms | last digits | another order of sums |
-//! | `topk`, `kthvalue`, `mode` and long unstable sorts of equal elements | the first (`mode`: last) of equal ones | there it depends on the library's sort |
-//! | nuclear norm of a matrix that is not of full rank | the gradient of least norm | there it depends on the vectors that LAPACK takes |
+//! | long unstable sorts of equal elements | the first of equal ones stays first | there it depends on the processor's vectors |
+//! | gradient of singular values of a matrix that is neither 0 nor of full rank | with other vectors of the values 0 | there it depends on the vectors that LAPACK takes |
+//! | `nanmean` of nothing but NaN | the gradient 0 | there it is NaN |
 //! | uint8 images interpolated | rounded once | there weights are rounded first |
 //! | gradients of half types that overflow on the way (`pow`, `soft_margin_loss`, `normalize`) | finite | computed in float32 |
 
@@ -49,6 +50,7 @@ mod rearrange;
 pub(crate) mod reduce;
 pub mod registry;
 mod scan;
+mod selection;
 pub(crate) mod softmax;
 mod special;
 mod stacks;
@@ -130,6 +132,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     nn::distance::DISTANCES,
     nn::dropout::DROPOUTS,
     nn::grid::GRIDS,
+    nn::lstm::LSTMS,
     nn::margin::MARGINS,
     nn::norm::NORMS,
     nn::pad::PADS,

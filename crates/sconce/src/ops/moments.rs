@@ -127,7 +127,9 @@ impl Op for Norm {
             let zero = y.detach().eq(0)?;
             x.mul(&grad.div(&y)?.masked_fill(&zero, 0.0)?)?
         } else if p.is_infinite() {
-            let extreme = x.detach().abs()?.eq(&y.detach())?.to(x.dtype())?;
+            let same = x.detach().abs()?.eq(&y.detach())?;
+            let nan = x.detach().isnan()?.logical_and(&y.detach().isnan()?)?;
+            let extreme = same.logical_or(&nan)?.to(x.dtype())?;
             let count = extreme.sum(keepdim(self.axes.dims().as_slice()))?;
             x.sign()?.mul(&extreme)?.mul(&grad.div(&count)?)?
         } else {

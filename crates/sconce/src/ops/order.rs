@@ -2,10 +2,14 @@
 
 use std::cmp::Ordering;
 
+use smallvec::smallvec;
+
 use super::axes::Axes;
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
 use super::scan::along;
+use super::selection;
+use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::promote::promote_types;
 use crate::tensor::scalar::Operand;
@@ -65,6 +69,55 @@ fn select<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usi
     *places.select_nth_unstable_by(k, by).1
 }
 
+/// The place of the element of rank `k` of a line that PyTorch finds.
+fn ranked<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usize {
+    let mut places: Vec<usize> = (0..x.len()).collect();
+    selection::quickselect(&mut places, k, |a, b| compare(x[a], x[b]).is_lt());
+    places[k]
+}
+
+/// The places of the `k` first elements of a line in an order.
+fn first_places<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..x.len()).collect();
+    let less = |a: usize, b: usize| compare(x[a], x[b]).is_lt();
+    if k * 64 <= x.len() {
+        selection::partial_sort(&mut places, k, less);
+    } else if let Some(last) = k.checked_sub(1) {
+        selection::nth_element(&mut places, last, less);
+        selection::sort(&mut places[..last], less);
+    }
+    places.truncate(k);
+    places
+}
+
+/// The median of all elements. As with the extremes of all, equal ones share its gradient.
+#[derive(Debug)]
+struct MedianOfAll {
+    name: &'static str,
+    ignore: bool,
+}
+
+impl Op for MedianOfAll {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let (value, _) = x[0].detach().reshape([-1])?.median_along(self.name, &0, self.ignore)?;
+        value.copy()
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::INPUTS.and(Saves::OUTPUT)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let (x, y) = (saved.input(0)?.detach(), saved.output()?.detach());
+        let same = x.eq(&y)?.logical_or(&x.isnan()?.logical_and(&y.isnan()?)?)?.to(grad.dtype())?;
+        Ok(smallvec![Some(grad.div(&same.sum(())?)?.mul(&same)?)])
+    }
+}
+
 /// The place of the lower median, or of the first NaN; with `ignore` NaN only counts where there is nothing else.
 fn median(x: &[f64], ignore: bool) -> usize {
     let nans = x.iter().filter(|x| x.is_nan()).count();
@@ -74,14 +127,15 @@ fn median(x: &[f64], ignore: bool) -> usize {
     }
 }
 
-/// The place of the last of the most frequent elements of a line, the least of which counts.
-fn most_frequent<T: Copy>(x: &[T], compare: impl Fn(T, T) -> Ordering, same: impl Fn(T, T) -> bool) -> usize {
+/// The place of the last of the most frequent elements of a line as sorting leaves them, the least of which counts.
+fn most_frequent<T: PartialOrd + Copy>(x: &[T]) -> usize {
     let mut places: Vec<usize> = (0..x.len()).collect();
-    places.sort_by(|&i, &j| compare(x[i], x[j]));
+    // NaN is less than nothing here and like nothing, and may stand between others.
+    selection::sort(&mut places, |i, j| x[i] < x[j]);
     let (mut best, mut most, mut run) = (0, 0, 0);
     for (at, &place) in places.iter().enumerate() {
         run += 1;
-        if places.get(at + 1).is_none_or(|&next| !same(x[place], x[next])) {
+        if places.get(at + 1).is_none_or(|&next| x[place] != x[next]) {
             if run > most {
                 (best, most) = (place, run);
             }
@@ -134,8 +188,69 @@ impl Tensor {
             if k == 0 || k > size {
                 return Err(Error::argument(format!("kthvalue: k is {k} for a dimension of size {size}")));
             }
-            pick("kthvalue", self, d, |x| select(x, k - 1, ascending), |x| select(x, k - 1, |a, b| a.cmp(&b)))
+            let by_float = |x: &[f64]| ranked(x, k - 1, ascending);
+            pick("kthvalue", self, d, by_float, |x| ranked(x, k - 1, |a, b| a.cmp(&b)))
         })
+    }
+
+    /// The `k` greatest (or least) elements along a dimension, in order, and where they were; NaN is the greatest.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer than `k`, or the dimension does not exist.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![3.0f32, 1.0, 2.0], [3])?;
+    /// assert_eq!(x.topk(2, 0, true)?.0.to_vec::<f32>()?, [3.0, 2.0]);
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn topk(&self, k: usize, dim: isize, largest: bool) -> Result<(Tensor, Tensor)> {
+        const OP: &str = "topk";
+        let d = wrap_dim(OP, dim, self.dim())?;
+        let size = self.shape().get(d).copied().unwrap_or(1);
+        if k > size {
+            return Err(Error::index(format!("{OP}: k is {k} for a dimension of size {size}")));
+        }
+        if let Some(indices) = self.places_without_ties(OP, d, if self.dim() == 0 { 1 } else { k }, largest)? {
+            return Ok((self.gather(dim, &indices)?, indices));
+        }
+        let directed = |order: Ordering| if largest { order.reverse() } else { order };
+        let write = |places: Vec<usize>, y: &mut [i64]| {
+            y.iter_mut().zip(places).for_each(|(y, place)| *y = place as i64);
+        };
+        let places = match kind(OP, self.dtype())? {
+            Kind::I64 => along(OP, self, d, |x: &[i64], y: &mut [i64]| {
+                write(first_places(x, k, |a, b| directed(a.cmp(&b))), y);
+            })?,
+            _ => along(OP, self, d, |x: &[f64], y: &mut [i64]| {
+                write(first_places(x, k, |a, b| directed(ascending(a, b))), y);
+            })?,
+        };
+        let indices = if self.dim() == 0 { places } else { places.narrow(dim, 0, k)?.copy()? };
+        Ok((self.gather(dim, &indices)?, indices))
+    }
+
+    /// Where the first `k` elements of each line are, in order, if no two of them and the next are equal: then they are
+    /// the same whatever finds them.
+    fn places_without_ties(
+        &self,
+        op: &str,
+        dim: usize,
+        k: usize,
+        descending: bool,
+    ) -> Result<Option<Tensor>> {
+        let size = self.shape().get(dim).copied().unwrap_or(1);
+        let places = driver::lines::order(op, self, dim, (k + 1).min(size), descending)?;
+        let (dim, count) = (dim as isize, places.shape().get(dim).copied().unwrap_or(1));
+        if count > 1 {
+            let found = self.detach().gather(dim, &places)?;
+            let (here, next) = (found.narrow(dim, 0, count - 1)?, found.narrow(dim, 1, count - 1)?);
+            let tied = here.eq(&next)?.logical_or(&here.isnan()?.logical_and(&next.isnan()?)?)?;
+            if tied.any(())?.item_bool()? {
+                return Ok(None);
+            }
+        }
+        if count <= k { Ok(Some(places)) } else { places.narrow(dim, 0, k)?.copy().map(Some) }
     }
 
     /// The median of all elements: the lower one of two, NaN where there is one, and of nothing.
@@ -164,14 +279,13 @@ impl Tensor {
         self.median_of_all("nanmedian", true)
     }
 
-    fn median_of_all(&self, op: &str, ignore: bool) -> Result<Tensor> {
+    fn median_of_all(&self, op: &'static str, ignore: bool) -> Result<Tensor> {
         refuse_bool(op, self)?;
         if self.numel() == 0 {
             // NaN, with a gradient of nothing.
             return self.mean(()).map_err(|e| e.context(op.to_owned()));
         }
-        let (value, _) = self.reshape([-1])?.median_along(op, &0, ignore)?;
-        Ok(value)
+        apply(MedianOfAll { name: op, ignore }, &[self])
     }
 
     /// The median along a dimension, and its index.
@@ -212,15 +326,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn mode(&self, dim: impl DimsArg) -> Result<(Tensor, Tensor)> {
-        self.picked("mode", &dim, |d, _| {
-            pick(
-                "mode",
-                self,
-                d,
-                |x| most_frequent(x, ascending, |a, b| a == b),
-                |x| most_frequent(x, |a, b| a.cmp(&b), |a, b| a == b),
-            )
-        })
+        self.picked("mode", &dim, |d, _| pick("mode", self, d, most_frequent, most_frequent))
     }
 
     /// The values below which parts `q` of the elements lie, along a dimension or of all for `()`.

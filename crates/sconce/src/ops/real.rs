@@ -155,7 +155,7 @@ impl<T: Float> Real for Num<T> {
 
     #[inline(always)]
     fn special(self, f: Special) -> Self {
-        Num(T::from_f64(f.compute(self.0.to_f64())))
+        Num(T::from_f64(f.compute(self.0.to_f64(), |x| T::from_f64(x).to_f64())))
     }
 
     #[inline(always)]

@@ -22,13 +22,7 @@ impl Op for Flip {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let mut y = x[0].detach();
-        for &d in &self.dims {
-            let last = y.shape()[d] as i64 - 1;
-            let backwards = Tensor::from_vec((0..=last).rev().collect::<Vec<i64>>(), [y.shape()[d]])?;
-            y = y.index_select(d as isize, &backwards)?;
-        }
-        if self.dims.is_empty() { x[0].copy() } else { Ok(y) }
+        driver::lines::flip("flip", x[0], &self.dims)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

@@ -99,6 +99,11 @@ fn others(x: &Tensor, axes: &Axes) -> Result<Tensor> {
         rows.with_slice(|rows: &[f64]| {
             driver::build("prod", &[outer, n], |out: &mut [f64]| {
                 for (x, out) in rows.chunks_exact(n.max(1)).zip(out.chunks_exact_mut(n.max(1))) {
+                    // Two zeros make every product 0, whatever else there is.
+                    if x.iter().filter(|&&x| x == 0.0).count() > 1 {
+                        out.fill(0.0);
+                        continue;
+                    }
                     let mut before = 1.0;
                     for (out, &x) in out.iter_mut().zip(x) {
                         *out = before;

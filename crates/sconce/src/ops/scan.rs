@@ -1,16 +1,14 @@
 //! Running sums, products and extremes along a dimension, and sorting.
 
-use std::cmp::Ordering;
-
 use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
+use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::{DType, Tensor};
-use crate::{Error, Result};
 
 /// The lines of a row-major tensor along one dimension: `n` elements, `step` apart.
 struct Lines {
@@ -74,24 +72,12 @@ impl Op for Cumsum {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        fn run<T: Copy>(x: &[T], y: &mut [T], zero: T, backwards: bool, add: impl Fn(T, T) -> T) {
-            let mut sum = zero;
-            let mut step = |x: T, y: &mut T| {
-                sum = add(sum, x);
-                *y = sum;
-            };
-            if backwards {
-                x.iter().zip(y).rev().for_each(|(&x, y)| step(x, y));
-            } else {
-                x.iter().zip(y).for_each(|(&x, y)| step(x, y));
-            }
-        }
-        let back = self.backwards;
-        match kind("cumsum", self.dtype)? {
-            Kind::I64 => along("cumsum", x[0], self.dim, |x, y| run(x, y, 0i64, back, i64::wrapping_add)),
-            _ => along("cumsum", x[0], self.dim, |x, y| run(x, y, 0f64, back, |a, b| a + b)),
-        }?
-        .to(self.dtype)
+        let wide = match kind("cumsum", self.dtype)? {
+            Kind::I64 => DType::I64,
+            Kind::F64 => DType::F64,
+            Kind::F32 => DType::F32,
+        };
+        driver::lines::cumsum("cumsum", &x[0].to(wide)?, self.dim, self.backwards)?.to(self.dtype)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -157,8 +143,9 @@ impl Op for Cumprod {
     }
 }
 
-/// The gradient of running products of lines with zeros, from the back: with r[k] = g[k] + x[k + 1] · r[k + 1], that of
-/// x[k] is the product of all before it times r[k].
+/// The gradient of running products y of lines with zeros. Before the first zero it is Σ g[j] · y[j] / x[k] over the j from
+/// k on that come before that zero; at it, r[k] times the product of all before, where r[k] = g[k] + x[k + 1] · r[k + 1]
+/// ends before the second zero; 0 behind it. So what comes after the second zero has no part in it, be it infinite.
 fn direct(lines: &Tensor, grads: &Tensor) -> Result<Tensor> {
     let n = lines.shape()[lines.dim() - 1].max(1);
     let grads = grads.detach().to(DType::F64)?.contiguous()?;
@@ -167,15 +154,26 @@ fn direct(lines: &Tensor, grads: &Tensor) -> Result<Tensor> {
         grads.with_slice(|g: &[f64]| {
             driver::build("cumprod", lines.shape(), |out: &mut [f64]| {
                 for ((x, g), out) in x.chunks_exact(n).zip(g.chunks_exact(n)).zip(out.chunks_exact_mut(n)) {
-                    let mut rest = 0.0;
-                    for k in (0..n).rev() {
-                        rest = g[k] + x.get(k + 1).map_or(0.0, |x| x * rest);
-                        out[k] = rest;
-                    }
+                    let mut zeros = (0..n).filter(|&k| x[k] == 0.0);
+                    let first = zeros.next().unwrap_or(n);
+                    let second = zeros.next().unwrap_or(n);
+                    out.fill(0.0);
                     let mut before = 1.0;
-                    for (x, out) in x.iter().zip(out) {
-                        *out *= before;
-                        before *= x;
+                    for k in 0..first {
+                        before *= x[k];
+                        out[k] = g[k] * before;
+                    }
+                    let mut sum = 0.0;
+                    for k in (0..first).rev() {
+                        sum += out[k];
+                        out[k] = sum / x[k];
+                    }
+                    let mut rest = 0.0;
+                    for k in (first..second).rev() {
+                        rest = g[k] + if k + 1 < second { x[k + 1] * rest } else { 0.0 };
+                    }
+                    if first < n {
+                        out[first] = rest * before;
                     }
                 }
                 Ok(())
@@ -256,23 +254,6 @@ impl Op for LogCumSumExp {
             apply(op, &[&terms])?.add(&x)?.exp()
         };
         Ok(smallvec![Some(part(1.0)?.sub(&part(-1.0)?)?)])
-    }
-}
-
-/// The indices that order a line; NaN counts as the greatest.
-pub(super) fn order(op: &str, x: &Tensor, dim: usize, descending: bool) -> Result<Tensor> {
-    fn run<T: Copy>(x: &[T], y: &mut [i64], descending: bool, compare: impl Fn(T, T) -> Ordering) {
-        y.iter_mut().zip(0..).for_each(|(y, i)| *y = i);
-        y.sort_by(|&i, &j| {
-            let ordering = compare(x[i as usize], x[j as usize]);
-            if descending { ordering.reverse() } else { ordering }
-        });
-    }
-    match kind(op, x.dtype())? {
-        Kind::I64 => along(op, x, dim, |x: &[i64], y: &mut [i64]| run(x, y, descending, |a, b| a.cmp(&b))),
-        _ => along(op, x, dim, |x: &[f64], y: &mut [i64]| {
-            run(x, y, descending, |a, b| a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan())));
-        }),
     }
 }
 
@@ -382,29 +363,9 @@ impl Tensor {
     ///
     /// As [`cumsum`](Self::cumsum).
     pub fn argsort(&self, dim: isize, descending: bool) -> Result<Tensor> {
-        order("argsort", self, wrap_dim("argsort", dim, self.dim())?, descending)
-    }
-
-    /// The `k` greatest (or least) elements along a dimension, in order, and where they were.
-    ///
-    /// # Errors
-    ///
-    /// If there are fewer than `k`, or the dimension does not exist.
-    ///
-    /// ```
-    /// let x = sconce::Tensor::from_vec(vec![3.0f32, 1.0, 2.0], [3])?;
-    /// assert_eq!(x.topk(2, 0, true)?.0.to_vec::<f32>()?, [3.0, 2.0]);
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn topk(&self, k: usize, dim: isize, largest: bool) -> Result<(Tensor, Tensor)> {
-        let d = wrap_dim("topk", dim, self.dim())?;
-        let size = self.shape().get(d).copied().unwrap_or(1);
-        if k > size {
-            return Err(Error::index(format!("topk: k is {k} for a dimension of size {size}")));
-        }
-        let indices = order("topk", self, d, largest)?;
-        let indices = if self.dim() == 0 { indices } else { indices.narrow(dim, 0, k)?.copy()? };
-        Ok((self.gather(dim, &indices)?, indices))
+        let dim = wrap_dim("argsort", dim, self.dim())?;
+        let size = self.shape().get(dim).copied().unwrap_or(1);
+        driver::lines::order("argsort", self, dim, size, descending)
     }
 }
 
@@ -439,5 +400,4 @@ pub(crate) static SCANS: &[OpInfo] = &[
         samples: || vec![sample(|x| Ok(x.sort(1, false)?.0)), sample(|x| Ok(x.sort(-1, true)?.0))],
     },
     OpInfo { name: "argsort", samples: || vec![sample(|x| x.argsort(1, true)).without_gradient()] },
-    OpInfo { name: "topk", samples: || vec![sample(|x| Ok(x.topk(2, 1, true)?.0))] },
 ];

@@ -133,7 +133,8 @@ unary! {
             let slope = g / (x * (-x + 1.0));
             let (low, high) = (x.constant(eps.unwrap_or(0.0)), x.constant(1.0 - eps.unwrap_or(0.0)));
             let outside = x.constant(if eps.is_some() { 0.0 } else { f64::NAN });
-            R::select(x.ge(low), R::select(high.ge(x), slope, outside), outside)
+            // Not by what lies within: at NaN the slope is NaN, too.
+            R::select(low.gt(x), outside, R::select(x.gt(high), outside, slope))
         },
         saves: INPUTS,
         domain: (0.1, 0.9),

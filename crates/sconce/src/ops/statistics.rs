@@ -215,7 +215,12 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn trapezoid(&self, dx: impl Into<crate::Scalar>, dim: isize) -> Result<Tensor> {
-        self.trapezoids("trapezoid", dim)?.sum(dim)?.mul(dx.into())?.div(2.0)
+        let steps = self.trapezoids("trapezoid", dim)?;
+        if steps.numel() == 0 {
+            return steps.sum(dim)?.mul(dx.into())?.div(2.0);
+        }
+        let ends = self.select(dim, 0)?.add(&self.select(dim, -1)?)?;
+        self.sum(dim)?.sub(&ends.mul(0.5)?)?.mul(dx.into())
     }
 
     /// The integral along a dimension by the trapezoidal rule, of points at `x`.
@@ -324,10 +329,15 @@ impl Tensor {
         }
         let d = wrap_dim(OP, dim, self.dim())?;
         let others: Vec<usize> = (0..self.dim()).filter(|&i| i != d).collect();
-        let norm = self.norm(p, keepdim(others)).map_err(|e| e.context(OP))?;
-        let factor = norm.add(1e-7)?.rdiv(maxnorm)?;
-        let ones = Tensor::ones(norm.shape(), norm.dtype())?;
-        self.mul(&factor.where_(&norm.detach().gt(maxnorm)?, &ones)?)
+        if matches!(self.dtype(), DType::F16 | DType::BF16) {
+            // Rounded once.
+            return self.to(DType::F32)?.renorm(p, dim, maxnorm)?.to(self.dtype());
+        }
+        let norm = |t: &Tensor| t.norm(p, keepdim(others.as_slice())).map_err(|e| e.context(OP));
+        let longer = norm(&self.detach())?.gt(maxnorm)?;
+        // Slices that stay as they are do not depend on their norm, be it NaN.
+        let scaled = self.masked_fill(&longer.logical_not()?, 0)?;
+        self.mul(&norm(&scaled)?.add(1e-7)?.rdiv(maxnorm)?)?.where_(&longer, self)
     }
 
     /// The distances of order `p` between the rows of matrices `[…, m, k]` and `[…, n, k]`: `[…, m, n]`.

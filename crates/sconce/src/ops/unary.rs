@@ -19,6 +19,7 @@
 
 use std::fmt::Debug;
 
+use sconce_kernels::{Float, Inlined, Rows};
 use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
@@ -54,6 +55,28 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     fn forward<R: Real>(&self, x: R) -> R;
     fn int(&self, x: i64) -> i64;
     fn backward<R: Real>(&self, g: R, x: R, y: R) -> R;
+}
+
+/// A formula's value, as kernels call it.
+#[derive(Clone, Copy)]
+struct Forward<F>(F);
+
+impl<T: Float, F: Formula> Inlined<T, 1> for Forward<F> {
+    #[inline(always)]
+    fn call(&self, [x]: [T; 1]) -> T {
+        self.0.forward(Num(x)).0
+    }
+}
+
+/// A formula's gradient, from that of the output, input and output.
+#[derive(Clone, Copy)]
+struct Backward<F>(F);
+
+impl<T: Float, F: Formula> Inlined<T, 3> for Backward<F> {
+    #[inline(always)]
+    fn call(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.backward(Num(g), Num(x), Num(y)).0
+    }
 }
 
 #[derive(Debug)]
@@ -95,10 +118,10 @@ impl<F: Formula> Op for Unary<F> {
         let dtype = Self::dtype(F::NAME, x)?;
         match kind(F::NAME, dtype)? {
             Kind::F32 => {
-                driver::map::<f32, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.forward(Num(x)).0)
+                driver::map_rows::<f32, 1>(F::NAME, x.shape(), dtype, [x], Rows::inlined(&Forward(f)))
             }
             Kind::F64 => {
-                driver::map::<f64, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.forward(Num(x)).0)
+                driver::map_rows::<f64, 1>(F::NAME, x.shape(), dtype, [x], Rows::inlined(&Forward(f)))
             }
             Kind::I64 => driver::map::<i64, 1>(F::NAME, x.shape(), dtype, [x], move |[x]| f.int(x)),
         }
@@ -115,8 +138,8 @@ impl<F: Formula> Op for Unary<F> {
             )));
         }
         match kind(F::NAME, out.dtype())? {
-            Kind::F32 => driver::map_into::<f32, 1>(F::NAME, out, [x], move |[x]| f.forward(Num(x)).0),
-            Kind::F64 => driver::map_into::<f64, 1>(F::NAME, out, [x], move |[x]| f.forward(Num(x)).0),
+            Kind::F32 => driver::map_rows_into::<f32, 1>(F::NAME, out, [x], Rows::inlined(&Forward(f))),
+            Kind::F64 => driver::map_rows_into::<f64, 1>(F::NAME, out, [x], Rows::inlined(&Forward(f))),
             Kind::I64 => driver::map_into::<i64, 1>(F::NAME, out, [x], move |[x]| f.int(x)),
         }
     }
@@ -140,12 +163,10 @@ impl<F: Formula> Op for Unary<F> {
         let inputs = [grad, &x, &y];
         let (shape, dtype) = (grad.shape(), grad.dtype());
         let gradient = match kind(F::NAME, dtype)? {
-            Kind::F64 => driver::map::<f64, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.backward(Num(g), Num(x), Num(y)).0
-            }),
-            _ => driver::map::<f32, 3>(F::NAME, shape, dtype, inputs, move |[g, x, y]| {
-                f.backward(Num(g), Num(x), Num(y)).0
-            }),
+            Kind::F64 => {
+                driver::map_rows::<f64, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&Backward(f)))
+            }
+            _ => driver::map_rows::<f32, 3>(F::NAME, shape, dtype, inputs, Rows::inlined(&Backward(f))),
         };
         Ok(smallvec![Some(gradient?)])
     }

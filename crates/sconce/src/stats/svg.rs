@@ -2,14 +2,8 @@
 
 use std::fmt::Write;
 
-<<<<<<< HEAD:crates/sconce/src/stats/svg.rs
-use super::Summary;
 use super::text::{grouped, short};
-=======
-use sconce::stats::{Spectrum, Summary};
-
-use crate::text::{grouped, short};
->>>>>>> files:crates/sconce-cli/src/svg.rs
+use super::{Spectrum, Summary};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 140.0;
@@ -86,8 +80,9 @@ pub fn chart(summary: &Summary) -> String {
     svg
 }
 
-/// Singular values from the greatest to the least, in logarithms: the height is six powers of ten.
-pub(crate) fn spectrum(spectrum: &Spectrum) -> String {
+/// A picture of singular values from the greatest to the least, in logarithms, for a page as [`chart`] is: the height is
+/// six powers of ten.
+pub fn spectrum(spectrum: &Spectrum) -> String {
     const HEIGHT: f64 = 100.0;
     const DECADES: f64 = 6.0;
     let values = &spectrum.values;

@@ -91,23 +91,32 @@ impl Cache {
 
 /// Memory of at least `size` bytes, of any value; `None` if there is not that much.
 pub(crate) fn take(size: usize) -> Option<Allocation> {
-    if (SMALLEST..isize::MAX as usize).contains(&size) {
-        let mut cache = cache();
-        if let Some(key) = cache.best_fit(size)
-            && let Some(allocation) = cache.remove(key)
-        {
-            cache.hits += 1;
-            cache.count(allocation.size());
-            return Some(allocation);
-        }
-        cache.misses += 1;
-    }
-    allocate(size, false)
+    cached(size).or_else(|| allocate(size, false))
 }
 
-/// Memory of `size` bytes that are all zero: the system has such at no cost.
+/// Memory of at least `size` bytes that are all zero: that of the cache is there already, pages from the system are not.
 pub(crate) fn take_zeroed(size: usize) -> Option<Allocation> {
-    allocate(size, true)
+    let cached = cached(size).map(|mut allocation| {
+        allocation.zero();
+        allocation
+    });
+    cached.or_else(|| allocate(size, true))
+}
+
+fn cached(size: usize) -> Option<Allocation> {
+    if !(SMALLEST..isize::MAX as usize).contains(&size) {
+        return None;
+    }
+    let mut cache = cache();
+    let found = cache.best_fit(size).and_then(|key| cache.remove(key));
+    match &found {
+        Some(allocation) => {
+            cache.hits += 1;
+            cache.count(allocation.size());
+        }
+        None => cache.misses += 1,
+    }
+    found
 }
 
 fn allocate(size: usize, zeroed: bool) -> Option<Allocation> {

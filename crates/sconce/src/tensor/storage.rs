@@ -338,6 +338,12 @@ impl Allocation {
     pub(crate) fn size(&self) -> usize {
         self.size
     }
+
+    /// Sets all bytes to 0.
+    pub(crate) fn zero(&mut self) {
+        // SAFETY: `ptr` is valid for `size` bytes, which belong to this value alone.
+        unsafe { self.ptr.as_ptr().write_bytes(0, self.size) }
+    }
 }
 
 impl Drop for Allocation {

@@ -32,7 +32,7 @@ mod spectral_norm;
 mod weight_norm;
 
 pub use lora::{Lora, LoraConfig, lora};
-pub use orthogonal::{Orthogonal, OrthogonalMap, orthogonal};
+pub use orthogonal::{Orthogonal, OrthogonalConfig, OrthogonalMap, orthogonal};
 pub use spectral_norm::{SpectralNorm, SpectralNormConfig, spectral_norm, spectral_norm_legacy};
 pub use weight_norm::{WeightNorm, weight_norm, weight_norm_legacy};
 

@@ -13,7 +13,7 @@ pub(crate) fn wide(dtype: DType) -> DType {
 }
 
 /// The tensor in row-major order and in the given compute dtype, to be read.
-fn dense(t: &Tensor, dtype: DType) -> Result<Tensor> {
+pub(super) fn dense(t: &Tensor, dtype: DType) -> Result<Tensor> {
     if t.dtype() == dtype && t.is_contiguous() { Ok(t.clone()) } else { t.detach().to(dtype)?.contiguous() }
 }
 
@@ -22,7 +22,7 @@ fn dense_option(t: Option<&Tensor>, dtype: DType) -> Result<Option<Tensor>> {
 }
 
 /// The address of a dense tensor's elements. Reading them needs a lock.
-fn read<T>(t: &Tensor) -> *const T {
+pub(super) fn read<T>(t: &Tensor) -> *const T {
     address(t).cast_const().cast()
 }
 
@@ -42,6 +42,7 @@ macro_rules! with_float {
         }
     };
 }
+pub(super) use with_float;
 
 /// The sizes around a dimension: of the ones before it, its own, of the ones after it.
 fn around(shape: &[usize], dim: usize) -> (usize, usize, usize) {
@@ -90,6 +91,59 @@ pub(crate) fn softmax_backward(
         });
     }
     out.tensor().to(y.dtype())
+}
+
+/// The class of each row of `x`, `[rows, classes]`.
+///
+/// # Safety
+/// `targets` is locked for reading.
+unsafe fn classes<'a>(x: &Tensor, targets: &'a Tensor) -> &'a [i64] {
+    let &[rows, count] = x.shape() else { panic!("rows of classes, found {:?}", x.shape()) };
+    assert!(targets.dtype() == DType::I64 && targets.is_contiguous(), "checked by the caller");
+    // SAFETY: row-major elements of this type; the caller has locked them.
+    let targets = unsafe { std::slice::from_raw_parts(read::<i64>(targets), targets.numel()) };
+    let valid = |&i: &i64| (0..count as i64).contains(&i);
+    assert!(targets.len() == rows && targets.iter().all(valid), "checked by the caller");
+    targets
+}
+
+/// The cross entropy of each row of logits, `[rows, 1]`, at its class, and the logarithm of each row's sum of exponentials.
+pub(crate) fn cross_entropy(op: &str, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
+    let dtype = wide(x.dtype());
+    let (x_dense, targets) = (dense(x, dtype)?, targets.detach().contiguous()?);
+    let (rows, cols) = (x.shape()[0], x.shape()[1]);
+    let (losses, logs) = (Fresh::new(op, &[rows, 1], dtype)?, Fresh::new(op, &[rows], dtype)?);
+    let locks = lock(op, &[&x_dense, &targets], None)?;
+    // SAFETY: the input has `rows · cols` elements of the compute type; inputs are locked, outputs new.
+    with_float!(dtype, T => unsafe {
+        let classes = classes(&x_dense, &targets);
+        sconce_kernels::cross_entropy::<T>(rows, cols, read(&x_dense), classes, losses.ptr(), logs.ptr());
+    });
+    drop(locks);
+    Ok((losses.tensor().to(x.dtype())?, logs.tensor()))
+}
+
+/// The gradient of [`cross_entropy`]'s input, from the logarithms that it returned.
+pub(crate) fn cross_entropy_backward(
+    op: &str,
+    x: &Tensor,
+    targets: &Tensor,
+    logs: &Tensor,
+    grad: &Tensor,
+) -> Result<Tensor> {
+    let dtype = wide(x.dtype());
+    let (rows, cols) = (x.shape()[0], x.shape()[1]);
+    assert!(grad.numel() == rows && logs.numel() == rows && logs.dtype() == dtype, "one of each per row");
+    let (x_dense, targets, grad) = (dense(x, dtype)?, targets.detach().contiguous()?, dense(grad, dtype)?);
+    let out = Fresh::new(op, x.shape(), dtype)?;
+    let locks = lock(op, &[&x_dense, &targets, logs, &grad], None)?;
+    // SAFETY: as in `cross_entropy`.
+    with_float!(dtype, T => unsafe {
+        let (classes, logs) = (classes(&x_dense, &targets), read(logs));
+        sconce_kernels::cross_entropy_backward::<T>(rows, cols, read(&x_dense), classes, logs, read(&grad), out.ptr());
+    });
+    drop(locks);
+    out.tensor().to(x.dtype())
 }
 
 /// Panics unless the sizes of a convolution are sound; what users give is checked before.

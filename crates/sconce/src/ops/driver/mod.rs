@@ -1,9 +1,12 @@
 //! From tensors to kernels: locks, fresh outputs, broadcasting. The only op files with `unsafe`.
 #![allow(unsafe_code)]
 
+pub(crate) mod attention;
 mod build;
 mod flat;
 pub(crate) mod layers;
+pub(crate) mod lines;
+pub(crate) mod lstm;
 mod matmul;
 pub(crate) mod optim;
 mod reduce;
@@ -148,7 +151,8 @@ pub(crate) fn map<T: Compute, const N: usize>(
     map_rows(op, shape, dtype, inputs, Rows::new(&f))
 }
 
-fn map_rows<T: Compute, const N: usize>(
+/// [`map`] of a function given as its loop.
+pub(crate) fn map_rows<T: Compute, const N: usize>(
     op: &str,
     shape: &[usize],
     dtype: DType,
@@ -183,7 +187,8 @@ pub(crate) fn map_into<T: Compute, const N: usize>(
     map_rows_into(op, out, inputs, Rows::new(&f))
 }
 
-fn map_rows_into<T: Compute, const N: usize>(
+/// [`map_into`] of a function given as its loop.
+pub(crate) fn map_rows_into<T: Compute, const N: usize>(
     op: &str,
     out: &Tensor,
     inputs: [&Tensor; N],

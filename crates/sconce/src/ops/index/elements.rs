@@ -36,22 +36,15 @@ macro_rules! by_size {
 
 pub(super) use by_size;
 
-/// `to[o, j, i] = from[o, index[o, j, i], i]`.
-pub(super) fn gather_elements<const S: usize>(
-    from: &[u8],
-    to: &mut [u8],
-    index: &[i64],
-    x: Around,
-    k: usize,
-) {
-    let (from, to) = (from.as_chunks::<S>().0, to.as_chunks_mut::<S>().0);
-    let Around { n, inner, .. } = x;
-    let plane = (k * inner).max(1);
-    for (o, (to, index)) in to.chunks_exact_mut(plane).zip(index.chunks_exact(plane)).enumerate() {
-        let from = &from[o * n * inner..];
-        for (at, (to, &index)) in to.iter_mut().zip(index).enumerate() {
-            *to = from[index as usize * inner + at % inner];
-        }
+/// Calls `f(place, at)` for each index of one plane, `[k, inner]`, with where it leads and its own place.
+#[inline(always)]
+fn each_place(index: &[i64], inner: usize, mut f: impl FnMut(usize, usize)) {
+    if inner == 1 {
+        index.iter().enumerate().for_each(|(at, &i)| f(i as usize, at));
+        return;
+    }
+    for (j, index) in index.chunks_exact(inner.max(1)).enumerate() {
+        index.iter().enumerate().for_each(|(i, &to)| f(to as usize * inner + i, j * inner + i));
     }
 }
 
@@ -68,9 +61,7 @@ pub(super) fn scatter_elements<const S: usize>(
     let plane = (k * inner).max(1);
     for (o, (from, index)) in from.chunks_exact(plane).zip(index.chunks_exact(plane)).enumerate() {
         let to = &mut to[o * n * inner..];
-        for (at, (from, &index)) in from.iter().zip(index).enumerate() {
-            to[index as usize * inner + at % inner] = *from;
-        }
+        each_place(index, inner, |place, at| to[place] = from[at]);
     }
 }
 
@@ -94,52 +85,68 @@ fn add_elements<T: Copy>(
                 out.iter_mut().zip(from).for_each(|(a, &b)| *a = add(*a, b));
             }
         } else {
-            let index = &index[o * plane..];
-            for (at, (&from, &index)) in from.iter().zip(index).enumerate() {
-                let a = &mut out[index as usize * inner + at % inner];
-                *a = add(*a, from);
-            }
+            each_place(&index[o * plane..][..plane], inner, |place, at| {
+                out[place] = add(out[place], from[at])
+            });
         }
     }
 }
 
 /// A copy of `x` with `from` added at indices: one per element of `from`, or one per slice along `dim`.
 pub(super) fn add_at(op: &str, x: &Tensor, dim: usize, index: &Tensor, from: &Tensor) -> Result<Tensor> {
-    let around = Around::new(x.shape(), dim);
+    added(op, x.shape(), Some(x), dim, index, from)
+}
+
+/// Zeros of a shape, with `from` added at indices as in [`add_at`].
+pub(super) fn sum_at(op: &str, shape: &[usize], dim: usize, index: &Tensor, from: &Tensor) -> Result<Tensor> {
+    added(op, shape, None, dim, index, from)
+}
+
+fn added(
+    op: &str,
+    shape: &[usize],
+    x: Option<&Tensor>,
+    dim: usize,
+    index: &Tensor,
+    from: &Tensor,
+) -> Result<Tensor> {
+    let around = Around::new(shape, dim);
     let k = from.shape().get(dim).copied().unwrap_or(1);
+    let dtype = x.map_or(from.dtype(), Tensor::dtype);
     fn run<T: Element>(
         op: &str,
-        x: &Tensor,
+        (shape, x): (&[usize], Option<&Tensor>),
         index: &Tensor,
         from: &Tensor,
         add: impl FnOnce(&[T], &mut [T], &[i64]),
     ) -> Result<Tensor> {
-        let (start, from) = (x.detach().to(T::DTYPE)?, from.detach().to(T::DTYPE)?.contiguous()?);
-        start
-            .with_slice(|start: &[T]| {
-                from.with_slice(|from: &[T]| {
-                    index.with_slice(|index: &[i64]| {
-                        driver::build(op, x.shape(), |out: &mut [T]| {
-                            out.copy_from_slice(start);
-                            add(from, out, index);
-                            Ok(())
-                        })
-                    })
+        let start = x.map(|x| x.detach().to(T::DTYPE)).transpose()?;
+        let from = from.detach().to(T::DTYPE)?.contiguous()?;
+        from.with_slice(|from: &[T]| {
+            index.with_slice(|index: &[i64]| {
+                driver::build(op, shape, |out: &mut [T]| {
+                    if let Some(start) = &start {
+                        start.with_slice(|start: &[T]| out.copy_from_slice(start))?;
+                    }
+                    add(from, out, index);
+                    Ok(())
                 })
-            })????
-            .to(x.dtype())
+            })
+        })??
     }
-    match kind(op, x.dtype())? {
-        Kind::F32 => run::<f32>(op, x, index, from, |from, out, index| {
+    let start = (shape, x);
+    match kind(op, dtype)? {
+        Kind::F32 => run::<f32>(op, start, index, from, |from, out, index| {
             add_elements(from, out, index, around, k, |a, b| a + b);
         }),
-        Kind::F64 => run::<f64>(op, x, index, from, |from, out, index| {
+        Kind::F64 => run::<f64>(op, start, index, from, |from, out, index| {
             add_elements(from, out, index, around, k, |a, b| a + b);
         }),
-        Kind::I64 => run::<i64>(op, x, index, from, |from, out, index| {
+        Kind::I64 => run::<i64>(op, start, index, from, |from, out, index| {
             add_elements(from, out, index, around, k, i64::wrapping_add);
         }),
-    }
+    }?
+    .to(dtype)
 }
 
 /// Moves elements of any dtype by a function of the input's, the output's and the indices' memory. The output starts as
@@ -189,9 +196,7 @@ pub(super) fn combine_at<T: Element>(
                             from.chunks_exact(plane).zip(index.chunks_exact(plane)).enumerate()
                         {
                             let out = &mut out[o * n * inner..];
-                            for (at, (&from, &index)) in from.iter().zip(index).enumerate() {
-                                f(&mut out[index as usize * inner + at % inner], from);
-                            }
+                            each_place(index, inner, |place, at| f(&mut out[place], from[at]));
                         }
                     };
                     if let Some(start) = start {

@@ -2,9 +2,10 @@
 
 use smallvec::smallvec;
 
-use super::elements::{Around, add_at, by_size, gather_elements, move_elements, scatter_elements};
+use super::elements::{Around, add_at, by_size, move_elements, scatter_elements, sum_at};
 use super::{checked, index, same_dtype};
-use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
+use crate::ops::driver;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
 use crate::tensor::layout::{broadcast, wrap_dim};
@@ -23,12 +24,7 @@ impl Op for Gather {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let around = Around::new(x[0].shape(), self.dim);
-        let k = x[1].shape().get(self.dim).copied().unwrap_or(1);
-        let size = x[0].dtype().size();
-        move_elements("gather", x[0], x[1], x[1].shape(), None, |from, to, index| {
-            by_size!(size, gather_elements(from, to, index, around, k));
-        })
+        driver::lines::gather("gather", x[0], self.dim, x[1])
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -36,8 +32,12 @@ impl Op for Gather {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let zeros = Tensor::zeros(saved.shape(0)?.as_slice(), grad.dtype())?;
-        let gradient = apply(ScatterAdd { dim: self.dim }, &[&zeros, &saved.input(1)?, grad])?;
+        let (shape, index) = (saved.shape(0)?, saved.input(1)?);
+        if !is_grad_enabled() {
+            return Ok(smallvec![Some(sum_at("gather", &shape, self.dim, &index, grad)?), None]);
+        }
+        let zeros = Tensor::zeros(shape.as_slice(), grad.dtype())?;
+        let gradient = apply(ScatterAdd { dim: self.dim }, &[&zeros, &index, grad])?;
         Ok(smallvec![Some(gradient), None])
     }
 }

@@ -216,7 +216,8 @@ fn resolve(op: &str, x: &Tensor, parts: &[Index]) -> Result<(Tensor, Vec<Option<
     // A view of the whole, where nothing else makes one.
     let mut view = x.expand(x.shape())?;
     let mut tensors = Vec::new();
-    let mut dim = 0usize;
+    // The next dimension of the view, and how many of those before it share another one's tensor: a mask has several.
+    let (mut dim, mut shared) = (0usize, 0usize);
     let mut pick = |at: usize, tensor: Tensor| {
         tensors.resize(at, None);
         tensors.push(Some(tensor));
@@ -243,12 +244,13 @@ fn resolve(op: &str, x: &Tensor, parts: &[Index]) -> Result<(Tensor, Vec<Option<
             Index::Tensor(t) if t.dim() == 0 => {
                 view = view.unsqueeze(d)?;
                 let positions: &[i64] = if t.item()? != 0.0 { &[0] } else { &[] };
-                pick(dim, Tensor::from_slice(positions, [positions.len()])?);
+                pick(dim - shared, Tensor::from_slice(positions, [positions.len()])?);
                 dim += 1;
             }
             Index::Tensor(t) => {
-                pick(dim, t.clone());
-                dim += 1;
+                pick(dim - shared, t.clone());
+                dim += taken(part);
+                shared += taken(part) - 1;
             }
         }
     }

@@ -29,7 +29,12 @@ pub(super) fn checked(op: &str, index: &Tensor, size: usize) -> Result<Tensor> {
         return Err(Error::dtype(format!("{op}: indices must be int64 or int32, found {}", index.dtype())));
     }
     let index = index.to(DType::I64)?.contiguous()?;
-    let wrong = index.with_slice(|i: &[i64]| i.iter().copied().find(|&i| i < 0 || i as usize >= size))?;
+    let wrong = index.with_slice(|all: &[i64]| {
+        // Whole blocks at a time, which the compiler makes vectors of.
+        let outside = |i: i64| i as u64 >= size as u64;
+        let block = all.chunks(1024).find(|b| b.iter().fold(false, |any, &i| any | outside(i)));
+        block.and_then(|b| b.iter().copied().find(|&i| outside(i)))
+    })?;
     match wrong {
         Some(i) => Err(Error::index(format!("{op}: index {i} is out of range for size {size}"))),
         None => Ok(index),

@@ -2,9 +2,9 @@
 
 use smallvec::smallvec;
 
-use super::elements::{Around, add_at, move_elements};
+use super::elements::{Around, add_at, move_elements, sum_at};
 use super::{checked, index, same_dtype};
-use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace};
+use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
 use crate::ops::driver;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::layout::wrap_dim;
@@ -23,23 +23,7 @@ impl Op for IndexSelect {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let Around { n, inner, .. } = Around::new(x[0].shape(), self.dim);
-        let k = x[1].numel();
-        let mut shape = Dims::from_slice(x[0].shape());
-        if let Some(size) = shape.get_mut(self.dim) {
-            *size = k;
-        }
-        let bytes = inner * x[0].dtype().size();
-        move_elements("index_select", x[0], x[1], &shape, None, |from, to, index| {
-            if to.is_empty() {
-                return;
-            }
-            for (from, to) in from.chunks_exact(n * bytes).zip(to.chunks_exact_mut(k * bytes)) {
-                for (to, &index) in to.chunks_exact_mut(bytes).zip(index) {
-                    to.copy_from_slice(&from[index as usize * bytes..][..bytes]);
-                }
-            }
-        })
+        driver::lines::take_slices("index_select", x[0], self.dim, x[1])
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -47,8 +31,12 @@ impl Op for IndexSelect {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let zeros = Tensor::zeros(saved.shape(0)?.as_slice(), grad.dtype())?;
-        let gradient = apply(IndexAdd { dim: self.dim }, &[&zeros, &saved.input(1)?, grad])?;
+        let (shape, index) = (saved.shape(0)?, saved.input(1)?);
+        if !is_grad_enabled() {
+            return Ok(smallvec![Some(sum_at("index_select", &shape, self.dim, &index, grad)?), None]);
+        }
+        let zeros = Tensor::zeros(shape.as_slice(), grad.dtype())?;
+        let gradient = apply(IndexAdd { dim: self.dim }, &[&zeros, &index, grad])?;
         Ok(smallvec![Some(gradient), None])
     }
 }

@@ -115,7 +115,32 @@ fn singular(a: &[f64], m: usize, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
         }
         out
     };
-    (order.iter().map(|&j| norms[j]).collect(), columns(&u, m, true), columns(&v, n, false))
+    let mut left = columns(&u, m, true);
+    complete(&mut left, m, n, order.iter().filter(|&&j| norms[j] > 0.0).count());
+    (order.iter().map(|&j| norms[j]).collect(), left, columns(&v, n, false))
+}
+
+/// Makes the columns from `known` on, which belong to singular values of 0, orthonormal to those before them: of the axes
+/// the first that is not near what they span.
+fn complete(u: &mut [f64], m: usize, n: usize, known: usize) {
+    for j in known..n {
+        for axis in 0..m {
+            let mut column = vec![0.0; m];
+            column[axis] = 1.0;
+            for _ in 0..2 {
+                for other in 0..j {
+                    let part: f64 = (0..m).map(|k| u[k * n + other] * column[k]).sum();
+                    (0..m).for_each(|k| column[k] -= part * u[k * n + other]);
+                }
+            }
+            let norm = column.iter().map(|x| x * x).sum::<f64>().sqrt();
+            // The axes' parts outside the span have squares that sum to m − j: one of them is as long as their mean.
+            if norm * norm * (m as f64) >= 0.5 * (m - j) as f64 {
+                (0..m).for_each(|k| u[k * n + j] = column[k] / norm);
+                break;
+            }
+        }
+    }
 }
 
 /// A spectrum, and what its gradient is multiplied with on both sides.

@@ -1,5 +1,9 @@
 //! Attention, bilinear forms and gates.
 
+use std::sync::OnceLock;
+
+use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
+use crate::ops::driver::attention as blocks;
 use crate::ops::driver::layers::wide;
 use crate::ops::loss::dropout;
 use crate::ops::reduce::float_dtype;
@@ -45,7 +49,11 @@ pub fn scaled_dot_product_attention(
     value: &Tensor,
     options: AttentionOptions<'_>,
 ) -> Result<Tensor> {
-    Ok(attention_with_weights(query, key, value, options)?.0)
+    let x = Checked::new(query, key, value, options)?;
+    if let Some(y) = x.fused(options.dropout_p)? {
+        return y.to(query.dtype());
+    }
+    Ok(x.composed(options.dropout_p)?.0)
 }
 
 /// [`scaled_dot_product_attention`], with the weights that the values were averaged with.
@@ -55,50 +63,136 @@ pub(crate) fn attention_with_weights(
     value: &Tensor,
     options: AttentionOptions<'_>,
 ) -> Result<(Tensor, Tensor)> {
-    const OP: &str = "scaled_dot_product_attention";
-    let AttentionOptions { mask, dropout_p, is_causal, scale, enable_gqa } = options;
-    let dtype = float_dtype(OP, query)?;
-    if key.dtype() != dtype || value.dtype() != dtype {
-        return Err(Error::dtype(format!(
-            "{OP}: dtypes differ: query {dtype}, key {}, value {}",
-            key.dtype(),
-            value.dtype()
-        )));
-    }
-    let shapes = [query, key, value].map(Tensor::shape);
-    let misfit = || Error::shape(format!("{OP}: query, key and value {shapes:?} do not fit each other"));
-    if shapes.iter().any(|s| s.len() < 2) {
-        return Err(misfit());
-    }
-    if mask.is_some() && is_causal {
-        return Err(Error::argument(format!("{OP}: a mask and is_causal exclude each other")));
-    }
-    let size = |t: &Tensor, from_end: usize| t.shape()[t.dim() - from_end];
-    let (length, source, features) = (size(query, 2), size(key, 2), size(query, 1));
-    if features != size(key, 1) || source != size(value, 2) {
-        return Err(misfit());
-    }
-    let compute = wide(dtype);
-    let repeated = |t: &Tensor| {
-        if !enable_gqa {
-            return Ok(t.clone());
+    Checked::new(query, key, value, options)?.composed(options.dropout_p)
+}
+
+const OP: &str = "scaled_dot_product_attention";
+
+/// Inputs that fit each other, in the dtype that is computed in.
+struct Checked<'a> {
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Option<&'a Tensor>,
+    causal: bool,
+    scale: f64,
+    /// The dtype of the result.
+    dtype: DType,
+}
+
+impl<'a> Checked<'a> {
+    fn new(query: &Tensor, key: &Tensor, value: &Tensor, options: AttentionOptions<'a>) -> Result<Self> {
+        let AttentionOptions { mask, is_causal, scale, enable_gqa, .. } = options;
+        let dtype = float_dtype(OP, query)?;
+        if key.dtype() != dtype || value.dtype() != dtype {
+            return Err(Error::dtype(format!(
+                "{OP}: dtypes differ: query {dtype}, key {}, value {}",
+                key.dtype(),
+                value.dtype()
+            )));
         }
-        if query.dim() < 3 || t.dim() < 3 || size(t, 3) == 0 || size(query, 3) % size(t, 3) != 0 {
+        let shapes = [query, key, value].map(Tensor::shape);
+        let misfit = || Error::shape(format!("{OP}: query, key and value {shapes:?} do not fit each other"));
+        if shapes.iter().any(|s| s.len() < 2) {
             return Err(misfit());
         }
-        t.repeat_interleave(size(query, 3) / size(t, 3), Some(-3))
+        if mask.is_some() && is_causal {
+            return Err(Error::argument(format!("{OP}: a mask and is_causal exclude each other")));
+        }
+        let features = size(query, 1);
+        if features != size(key, 1) || size(key, 2) != size(value, 2) {
+            return Err(misfit());
+        }
+        let compute = wide(dtype);
+        let repeated = |t: &Tensor| {
+            if !enable_gqa {
+                return Ok(t.clone());
+            }
+            if query.dim() < 3 || t.dim() < 3 || size(t, 3) == 0 || size(query, 3) % size(t, 3) != 0 {
+                return Err(misfit());
+            }
+            t.repeat_interleave(size(query, 3) / size(t, 3), Some(-3))
+        };
+        Ok(Self {
+            query: query.to(compute)?,
+            key: repeated(&key.to(compute)?)?,
+            value: repeated(&value.to(compute)?)?,
+            mask,
+            causal: is_causal,
+            scale: scale.unwrap_or_else(|| 1.0 / (features as f64).sqrt()),
+            dtype,
+        })
+    }
+
+    /// The result and the weights, by way of all scores.
+    fn composed(&self, dropout_p: f64) -> Result<(Tensor, Tensor)> {
+        let mut weights = weights(&self.query, &self.key, self.mask, self.causal, self.scale)?;
+        if dropout_p > 0.0 {
+            weights = dropout(&weights, dropout_p, true)?;
+        }
+        let y = weights.matmul(&self.value).context(|| OP)?.to(self.dtype)?;
+        Ok((y, weights.to(self.dtype)?))
+    }
+
+    /// The result block by block, if nothing needs the weights: neither dropout nor the gradient of a mask, and heads that
+    /// need no broadcasting.
+    fn fused(&self, dropout_p: f64) -> Result<Option<Tensor>> {
+        let Self { query, key, value, causal, scale, .. } = self;
+        let heads = |t: &Tensor| t.shape()[..t.dim() - 2].to_vec();
+        let mut shape = heads(query);
+        let same = shape == heads(key) && shape == heads(value);
+        let empty = [query, key, value].iter().any(|t| t.numel() == 0);
+        let learnt = self.mask.is_some_and(Tensor::requires_grad) && is_grad_enabled();
+        if dropout_p > 0.0 || !same || empty || learnt {
+            return Ok(None);
+        }
+        shape.extend([size(query, 2), size(key, 2)]);
+        let mask = match self.mask {
+            Some(mask) if mask.expand(shape.as_slice()).is_err() => return Ok(None),
+            Some(mask) => Some(addends(mask, query.dtype(), size(key, 2))?),
+            None => None,
+        };
+        let inputs = [query.contiguous()?, key.contiguous()?, value.contiguous()?];
+        let inputs: Vec<&Tensor> = inputs.iter().chain(&mask).collect();
+        let op = Attention { masked: mask.is_some(), causal: *causal, scale: *scale, log: OnceLock::new() };
+        apply(op, &inputs).map(Some)
+    }
+}
+
+/// A size of a tensor, counted from the end.
+fn size(t: &Tensor, from_end: usize) -> usize {
+    t.shape()[t.dim() - from_end]
+}
+
+/// A mask as what is added to the scores, adjacent for the keys of a query.
+fn addends(mask: &Tensor, dtype: DType, source: usize) -> Result<Tensor> {
+    let mask = if mask.dtype() == DType::Bool {
+        Tensor::zeros(mask.shape(), dtype)?.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY)?
+    } else {
+        mask.detach().to(dtype)?
     };
-    let (key, value) = (repeated(&key.to(compute)?)?, repeated(&value.to(compute)?)?);
-    let scale = scale.unwrap_or_else(|| 1.0 / (features as f64).sqrt());
-    let query = query.to(compute)?.mul(scale)?;
-    let mut scores = query.matmul(&key.transpose(-2, -1)?).context(|| OP)?;
-    let causal = if is_causal { Some(Tensor::ones([length, source], DType::Bool)?.tril(0)?) } else { None };
+    match (mask.shape().last(), mask.strides().last()) {
+        (Some(&n), Some(&1)) if n == source => Ok(mask),
+        _ => {
+            let mut shape = mask.shape().to_vec();
+            shape.pop();
+            shape.push(source);
+            mask.expand(shape)?.contiguous()
+        }
+    }
+}
+
+/// softmax(Q Kᵀ · scale + mask), with zeros for a query without anything to attend to.
+fn weights(query: &Tensor, key: &Tensor, mask: Option<&Tensor>, causal: bool, scale: f64) -> Result<Tensor> {
+    let mut scores = query.mul(scale)?.matmul(&key.transpose(-2, -1)?).context(|| OP)?;
+    let ones = || Tensor::ones([size(query, 2), size(key, 2)], DType::Bool);
+    let causal = if causal { Some(ones()?.tril(0)?) } else { None };
     let mut nothing = None;
     if let Some(mask) = mask.or(causal.as_ref()) {
         scores = if mask.dtype() == DType::Bool {
             scores.masked_fill(&mask.logical_not()?, f64::NEG_INFINITY).context(|| OP)?
         } else {
-            scores.add(&mask.to(compute)?).context(|| OP)?
+            scores.add(&mask.to(scores.dtype())?).context(|| OP)?
         };
         if scores.numel() > 0 {
             let empty = scores.detach().amax(keepdim(-1))?.eq(f64::NEG_INFINITY)?;
@@ -109,15 +203,60 @@ pub(crate) fn attention_with_weights(
             }
         }
     }
-    let mut weights = scores.softmax(-1)?;
-    if let Some(empty) = nothing {
-        weights = weights.masked_fill(&empty, 0)?;
+    let weights = scores.softmax(-1)?;
+    match nothing {
+        Some(empty) => weights.masked_fill(&empty, 0),
+        None => Ok(weights),
     }
-    if dropout_p > 0.0 {
-        weights = dropout(&weights, dropout_p, true)?;
+}
+
+/// Attention without a matrix of scores; the inputs are query, key, value and perhaps what is added to the scores.
+#[derive(Debug)]
+struct Attention {
+    masked: bool,
+    causal: bool,
+    scale: f64,
+    /// The logarithm of each query's sum of exponentials, once it is known.
+    log: OnceLock<Tensor>,
+}
+
+impl Op for Attention {
+    fn name(&self) -> &'static str {
+        OP
     }
-    let y = weights.matmul(&value).context(|| OP)?.to(dtype)?;
-    Ok((y, weights.to(dtype)?))
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let (y, log) = blocks::forward(OP, [x[0], x[1], x[2]], x.get(3).copied(), self.scale, self.causal)?;
+        let _ = self.log.set(log);
+        Ok(y)
+    }
+
+    fn saves(&self, _: &[bool]) -> Saves {
+        Saves::BOTH
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let (q, k, v) = (saved.input(0)?, saved.input(1)?, saved.input(2)?);
+        let mask = if self.masked { Some(saved.input(3)?) } else { None };
+        let grads = if is_grad_enabled() {
+            let weights = weights(&q, &k, mask.as_ref(), self.causal, self.scale)?;
+            let of_weights = grad.matmul(&v.transpose(-2, -1)?)?;
+            let shared = of_weights.mul(&weights)?.sum(keepdim(-1))?;
+            let slopes = weights.mul(&of_weights.sub(&shared)?)?.mul(self.scale)?;
+            [
+                slopes.matmul(&k)?,
+                slopes.transpose(-2, -1)?.matmul(&q)?,
+                weights.transpose(-2, -1)?.matmul(grad)?,
+            ]
+        } else {
+            let log = self.log.get().ok_or_else(|| Error::autograd("attention: backward before forward"))?;
+            let y = saved.output()?;
+            blocks::backward(OP, [&q, &k, &v], mask.as_ref(), (&y, log, grad), self.scale, self.causal)?
+        };
+        let mut grads: Grads = grads.into_iter().map(Some).collect();
+        grads.extend(mask.map(|_| None));
+        Ok(grads)
+    }
 }
 
 /// x₁ᵀ W x₂ + b for each output, of `[…, in1]` and `[…, in2]` with a weight `[out, in1, in2]`.
@@ -246,6 +385,7 @@ pub(in crate::ops) static ATTENTION: &[OpInfo] = &[
                 Sample::new(shapes, move |x| {
                     call(x, AttentionOptions { is_causal: true, ..Default::default() })
                 }),
+                Sample::new(shapes, move |x| call(x, AttentionOptions::default())),
                 Sample::new(shapes, move |x| {
                     let mask = Tensor::ones([3, 5], DType::Bool)?.triu(3)?;
                     call(x, AttentionOptions { mask: Some(&mask), scale: Some(0.5), ..Default::default() })

@@ -130,6 +130,9 @@ pub fn embedding_bag(input: &Tensor, weight: &Tensor, options: EmbeddingBagOptio
     if options.mode == BagMode::Max {
         return greatest(OP, &kept, &bags, &counts);
     }
+    let dtype = kept.dtype();
+    // The products and sums of halves are rounded once.
+    let kept = if matches!(dtype, DType::F16 | DType::BF16) { kept.to(DType::F32)? } else { kept };
     let kept = match options.per_sample_weights {
         Some(factors) => kept.mul(&factors.reshape([-1])?.index_select(0, &members)?.unsqueeze(1)?)?,
         None => kept,
@@ -137,11 +140,11 @@ pub fn embedding_bag(input: &Tensor, weight: &Tensor, options: EmbeddingBagOptio
     let zeros = Tensor::zeros([counts.len(), features], kept.dtype())?;
     let sums = zeros.index_add(0, &Tensor::from_vec(bags, [n])?, &kept)?;
     if options.mode == BagMode::Sum {
-        return Ok(sums);
+        return sums.to(dtype);
     }
     let bags = counts.len();
     let counts = counts.into_iter().map(|n| n.max(1.0)).collect();
-    sums.div(&Tensor::from_vec(counts, [bags, 1])?.to(sums.dtype())?)
+    sums.div(&Tensor::from_vec(counts, [bags, 1])?.to(sums.dtype())?)?.to(dtype)
 }
 
 /// Where each bag starts, and where the last one ends.

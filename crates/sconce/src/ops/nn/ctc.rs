@@ -76,6 +76,11 @@ impl Ctc {
         (alpha, -total)
     }
 
+    /// Whether no alignment of a sample has a probability: then its loss is infinite.
+    fn is_impossible(&self, sample: usize) -> bool {
+        self.forward.get().is_some_and(|(_, losses)| losses[sample] == f64::INFINITY)
+    }
+
     /// The gradient of one sample's loss, added to `out[t][class]`.
     fn gradient(
         &self,
@@ -149,6 +154,13 @@ impl Op for Ctc {
             build("ctc_loss", &[logs.shape()[0], batch, classes], |out: &mut [f64]| {
                 for (n, &scale) in scales.iter().enumerate() {
                     let at = |t: usize, class: usize| (t * batch + n) * classes + class;
+                    if self.is_impossible(n) {
+                        // No alignment has a share in the loss: NaN, unless the loss does not count.
+                        for t in 0..if scale == 0.0 { 0 } else { self.samples[n].1 } {
+                            out[at(t, 0)..][..classes].fill(f64::NAN);
+                        }
+                        continue;
+                    }
                     // PyTorch's gradient is that of the logits before the log softmax: the probability is in it.
                     if scale != 0.0 {
                         for t in 0..self.samples[n].1 {

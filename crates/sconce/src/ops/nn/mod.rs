@@ -9,6 +9,7 @@ pub(crate) mod ctc;
 pub(crate) mod distance;
 pub(crate) mod dropout;
 pub(crate) mod grid;
+pub(crate) mod lstm;
 pub(crate) mod margin;
 pub(crate) mod norm;
 pub(crate) mod pad;

@@ -23,7 +23,8 @@ pub(crate) enum Special {
 }
 
 impl Special {
-    pub(crate) fn compute(self, x: f64) -> f64 {
+    /// The value at `x`; `round` is to the precision that is computed in.
+    pub(crate) fn compute(self, x: f64, round: impl Fn(f64) -> f64) -> f64 {
         match self {
             Self::Sinh => x.sinh(),
             Self::Cosh => x.cosh(),
@@ -36,7 +37,7 @@ impl Special {
             Self::Erfinv => erfinv(x),
             Self::Lgamma => libm::lgamma(x),
             Self::Digamma => digamma(x),
-            Self::Polygamma(n) => polygamma(n, x),
+            Self::Polygamma(n) => polygamma(n, x, round),
             Self::I0 => bessel(0.0, x),
             Self::I1 => bessel(1.0, x) * x.signum(),
         }
@@ -190,13 +191,13 @@ fn digamma(x: f64) -> f64 {
 }
 
 /// The n-th derivative of digamma: (−1)ⁿ⁺¹ n! ζ(n + 1, x).
-fn polygamma(n: u32, x: f64) -> f64 {
+fn polygamma(n: u32, x: f64, round: impl Fn(f64) -> f64) -> f64 {
     if n == 0 {
         return digamma(x);
     }
     if n == 1 && x < 0.5 {
-        // Reflection.
-        let sine = (std::f64::consts::PI * x).sin();
+        // Reflection. At a pole what rounding leaves of the sine decides.
+        let sine = round(round(std::f64::consts::PI) * x).sin();
         return (std::f64::consts::PI / sine).powi(2) - zeta(2, 1.0 - x);
     }
     let factorial = libm::tgamma(f64::from(n) + 1.0);
