@@ -194,9 +194,11 @@ impl Drop for Ticket {
     }
 }
 
+type Function = Box<dyn Fn(&[Tensor]) -> Result<()> + Send + Sync>;
+
 /// One run of a checkpointed function.
 struct Frame {
-    function: Box<dyn Fn(&[Tensor]) -> Result<()> + Send + Sync>,
+    function: Function,
     inputs: Store,
     edges: Edges,
     /// The generator before the run.

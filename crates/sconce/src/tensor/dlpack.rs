@@ -279,7 +279,7 @@ impl Tensor {
                 Storage::try_zeroed(NAME, 0)?
             }
             None => return Err(Error::argument(format!("{NAME}: no memory for {bytes} bytes"))),
-            Some(first) if flags & READ_ONLY != 0 || first.addr().get() % part != 0 => {
+            Some(first) if flags & READ_ONLY != 0 || !first.addr().get().is_multiple_of(part) => {
                 // SAFETY: the caller's contract; `bytes` reach to the last element.
                 let elements = unsafe { std::slice::from_raw_parts(first.as_ptr(), bytes) };
                 let storage = Storage::from_bytes(NAME, elements, |_| {})?;

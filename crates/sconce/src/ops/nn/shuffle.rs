@@ -44,7 +44,7 @@ fn with_last(x: &Tensor, dropped: usize, last: &[usize]) -> Dims {
 /// ```
 pub fn pixel_shuffle(input: &Tensor, upscale_factor: usize) -> Result<Tensor> {
     let r = upscale_factor;
-    let divides = |c: usize| r > 0 && r.checked_mul(r).is_some_and(|square| c % square == 0);
+    let divides = |c: usize| r > 0 && r.checked_mul(r).is_some_and(|square| c.is_multiple_of(square));
     let Some([c, h, w]) = image(input).filter(|s| divides(s[0])) else {
         return Err(refuse("pixel_shuffle", r, input));
     };
