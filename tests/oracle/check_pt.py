@@ -1,6 +1,6 @@
 """Loads the files that crates/sconce/tests/io_oracle.rs writes, and compares every value.
 
-Usage: check_pt.py FOLDER (see README.md). Needs torch; checks the safetensors files too if that package is there.
+Usage: check_pt.py FOLDER (see README.md). Needs torch and numpy; checks the safetensors files too if that package is there.
 """
 
 import collections
@@ -8,6 +8,7 @@ import math
 import pathlib
 import sys
 
+import numpy as np
 import torch
 
 FOLDER = pathlib.Path(sys.argv[1])
@@ -47,6 +48,15 @@ def same(a, b, path, storages):
         assert math.isnan(b), path
     else:
         assert a == b, (path, a, b)
+
+
+def same_arrays(recorded, path):
+    a, b = np.load(recorded), np.load(path)
+    pairs = [(a, b)] if isinstance(a, np.ndarray) else [(a[name], b[name]) for name in a.files]
+    for x, y in pairs:
+        # Numbers are turned to little-endian ones.
+        assert x.shape == y.shape and x.dtype.newbyteorder("<") == y.dtype, path
+        assert np.array_equal(x, y, equal_nan=x.dtype.kind in "fc"), path
 
 
 def load(path):
@@ -163,13 +173,16 @@ def main():
     check_resumed(load(FOLDER / "resume_adamw.pt"), lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True))
     check_resumed(load(FOLDER / "resume_sgd.pt"), lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9))
 
-    rewritten = 0
+    rewritten = arrays = 0
     for path in sorted((FOLDER / "rewritten").iterdir()):
-        if path.suffix == ".safetensors" or "protocol" in path.name:
-            continue
-        same(load(RECORDED / path.name), load(path), path.name, {})
-        rewritten += 1
+        if path.suffix in (".npy", ".npz"):
+            same_arrays(RECORDED / path.name, path)
+            arrays += 1
+        elif path.suffix in (".pt", ".bin") and "protocol" not in path.name:
+            same(load(RECORDED / path.name), load(path), path.name, {})
+            rewritten += 1
     print(f"torch {torch.__version__}: 6 files and {rewritten} rewritten ones load with weights_only=True and are equal")
+    print(f"numpy {np.__version__}: {arrays} rewritten files load and are equal")
 
     try:
         from safetensors.torch import load_file
