@@ -42,6 +42,7 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),
     ("registry", "the samples' types"),
+    ("selection", "the order of equal elements, for the operations of `order`"),
     ("unique", "results carry no gradient"),
     ("view_in_place", "handles that become views that have samples of their own"),
 ];

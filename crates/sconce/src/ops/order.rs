@@ -597,6 +597,7 @@ pub(crate) static ORDERS: &[OpInfo] = &[
         samples: || vec![sample(Tensor::nanmedian), sample(|x| Ok(x.nanmedian_dim(2)?.0))],
     },
     OpInfo { name: "mode", samples: || vec![sample(|x| Ok(x.mode(1)?.0))] },
+    OpInfo { name: "topk", samples: || vec![sample(|x| Ok(x.topk(2, 1, true)?.0))] },
     OpInfo {
         name: "searchsorted",
         samples: || vec![sample(|x| x.sort(-1, false)?.0.searchsorted(x, true, None)).without_gradient()],
