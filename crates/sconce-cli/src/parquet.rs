@@ -1,7 +1,6 @@
 //! Rows of statistics as a Parquet file: the columns are the keys of the rows of JSON, and what a row lacks is null.
 
-use std::fs::File;
-use std::path::Path;
+use std::io::Write;
 use std::sync::Arc;
 
 use parquet::column::writer::ColumnWriter;
@@ -10,10 +9,8 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
-use sconce::{Context, Error, ErrorKind, Result};
+use sconce::{Error, ErrorKind, Result};
 use serde_json::Value;
-
-use crate::output::Pending;
 
 /// Rows that are held until they are written together.
 const GROUP: usize = 1 << 14;
@@ -51,25 +48,23 @@ const COLUMNS: &[(&str, Kind)] = &[
     ("hash", Kind::Text),
 ];
 
-/// A file that grows by rows; it appears when it is finished.
-pub(crate) struct Table {
-    path: String,
-    pending: Pending,
-    writer: SerializedFileWriter<File>,
+/// What a table is written to.
+type Out<'a> = &'a mut (dyn Write + Send);
+
+/// A file that grows by rows.
+pub(crate) struct Table<'a> {
+    writer: SerializedFileWriter<Out<'a>>,
     rows: Vec<Value>,
     written: usize,
 }
 
-impl Table {
-    /// Begins a file. Refuses to replace one of `inputs`, which are being read.
-    pub(crate) fn create(path: &Path, inputs: &[&Path]) -> Result<Self> {
-        let (pending, file) = Pending::create(path, inputs)?;
-        let path = path.display().to_string();
-        let schema = parse_message_type(&schema()).and_then(|schema| {
-            SerializedFileWriter::new(file, Arc::new(schema), Arc::new(WriterProperties::builder().build()))
+impl<'a> Table<'a> {
+    /// Begins a file.
+    pub(crate) fn new(out: Out<'a>) -> Result<Self> {
+        let writer = parse_message_type(&schema()).and_then(|schema| {
+            SerializedFileWriter::new(out, Arc::new(schema), Arc::new(WriterProperties::builder().build()))
         });
-        let writer = schema.map_err(|e| failed(&path, e))?;
-        Ok(Self { path, pending, writer, rows: Vec::new(), written: 0 })
+        Ok(Self { writer: writer.map_err(failed)?, rows: Vec::new(), written: 0 })
     }
 
     /// Adds a row: an object whose keys are names of columns.
@@ -81,24 +76,22 @@ impl Table {
     /// Ends the file; the number of its rows.
     pub(crate) fn finish(mut self) -> Result<usize> {
         self.flush()?;
-        let Self { path, pending, writer, written, .. } = self;
-        writer.into_inner().map_err(|e| failed(&path, e))?.sync_all().context(|| path.clone())?;
-        pending.finish()?;
-        Ok(written)
+        self.writer.finish().map_err(failed)?;
+        Ok(self.written)
     }
 
     fn flush(&mut self) -> Result<()> {
         let rows = std::mem::take(&mut self.rows);
         if !rows.is_empty() {
-            write_group(&mut self.writer, &rows).map_err(|e| failed(&self.path, e))?;
+            write_group(&mut self.writer, &rows).map_err(failed)?;
         }
         self.written += rows.len();
         Ok(())
     }
 }
 
-fn failed(path: &str, error: ParquetError) -> Error {
-    Error::new(ErrorKind::Io, "the Parquet file cannot be written").with_source(error).context(path)
+fn failed(error: ParquetError) -> Error {
+    Error::new(ErrorKind::Io, "the Parquet file cannot be written").with_source(error)
 }
 
 fn schema() -> String {
@@ -114,7 +107,7 @@ fn schema() -> String {
 }
 
 fn write_group(
-    writer: &mut SerializedFileWriter<File>,
+    writer: &mut SerializedFileWriter<Out<'_>>,
     rows: &[Value],
 ) -> std::result::Result<(), ParquetError> {
     let mut group = writer.next_row_group()?;

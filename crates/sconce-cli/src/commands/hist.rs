@@ -61,7 +61,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     } else if let Some(path) = matches.get_one::<OsString>("svg") {
         let charts: Vec<_> = rows.iter().filter_map(|(e, s)| Some((title(e), s.as_ref().ok()?))).collect();
         let path = Path::new(path);
-        output::write(path, input::path(matches, "file"), &svg::document(&charts))?;
+        output::write_text(path, input::path(matches, "file"), &svg::document(&charts))?;
         writeln!(out, "{}: {} histograms", printable(&path.to_string_lossy()), charts.len())?;
     } else {
         for (i, (entry, summary)) in rows.iter().enumerate() {

@@ -71,7 +71,7 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
     drop(progress);
     let target = matches.get_one::<OsString>("output").map(Path::new);
     if let Some(target) = target {
-        output::write(
+        output::write_text(
             target,
             path,
             &html::page(&Page { archive: &archive, rows: &rows, anomalies: &anomalies }),

@@ -72,13 +72,15 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> std::result::Result<(), Fai
     let paths = input::paths(matches);
     #[cfg(feature = "parquet")]
     if let Some(path) = matches.get_one::<std::ffi::OsString>("parquet") {
-        let mut table = crate::parquet::Table::create(Path::new(path), &paths)?;
-        let reported = each_row(&paths, &options, &mut |row| Ok(table.push(row)?))?;
-        let rows = table.finish()?;
+        let (rows, reported) = crate::output::write(Path::new(path), &paths, |out| {
+            let mut table = crate::parquet::Table::new(out)?;
+            let reported = each_row(&paths, &options, &mut |row| table.push(row))?;
+            Ok((table.finish()?, reported))
+        })?;
         writeln!(out, "{}: {rows} rows", crate::text::printable(&path.to_string_lossy()))?;
         return if reported { Err(Failure::Reported) } else { Ok(()) };
     }
-    let reported = each_row(&paths, &options, &mut |row| Ok(writeln!(out, "{row}")?))?;
+    let reported = each_row(&paths, &options, &mut |row| writeln!(out, "{row}"))?;
     if reported { Err(Failure::Reported) } else { Ok(()) }
 }
 
@@ -89,25 +91,26 @@ struct Options<'a> {
     values: bool,
 }
 
-/// What takes the rows.
-type Sink<'a> = &'a mut dyn FnMut(Value) -> std::result::Result<(), Failure>;
+/// What takes the rows; its error ends the work.
+type Sink<'a, E> = &'a mut dyn FnMut(Value) -> std::result::Result<(), E>;
 
 /// Passes on the rows of all files; whether some could not be read, which is told at once.
-fn each_row(paths: &[&Path], options: &Options<'_>, sink: Sink<'_>) -> std::result::Result<bool, Failure> {
+fn each_row<E>(paths: &[&Path], options: &Options<'_>, sink: Sink<'_, E>) -> std::result::Result<bool, E> {
     let mut reported = false;
     for path in paths {
         match rows(path, options, sink) {
-            Err(Failure::Input(error)) => {
+            Ok(taken) => taken?,
+            Err(error) => {
                 complain(&error);
                 reported = true;
             }
-            other => other?,
         }
     }
     Ok(reported)
 }
 
-fn rows(path: &Path, options: &Options<'_>, sink: Sink<'_>) -> std::result::Result<(), Failure> {
+/// Passes on the rows of one file. The error outside is the file's, that inside the sink's.
+fn rows<E>(path: &Path, options: &Options<'_>, sink: Sink<'_, E>) -> Result<std::result::Result<(), E>> {
     let archive = progress::open(path)?;
     // Rows on the same terminal show it well enough.
     let _progress = (!stdout().is_terminal()).then(|| Progress::of_archives(&[&archive]));
@@ -117,10 +120,12 @@ fn rows(path: &Path, options: &Options<'_>, sink: Sink<'_>) -> std::result::Resu
                 .into_iter();
         for entry in entries {
             let row = row(&archive, entry, summaries.next(), options)?;
-            sink(row)?;
+            if let Err(error) = sink(row) {
+                return Ok(Err(error));
+            }
         }
     }
-    Ok(())
+    Ok(Ok(()))
 }
 
 fn row(

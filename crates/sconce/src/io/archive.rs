@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::atomic;
+use super::atomic::write_whole;
 use super::encoding::Encoding;
 use super::entry::Entry;
 use super::format;
@@ -339,8 +339,7 @@ impl Archive {
     /// Fails when the format cannot hold what the archive holds, or the system refuses; the old file then stays.
     pub fn save(&self, path: impl AsRef<Path>, format: &str) -> Result<()> {
         let format = format::by_name(format)?;
-        let path = path.as_ref();
-        atomic::write(path, |out| format.write(self, out)).context(|| path.display().to_string())
+        write_whole(path, |out| format.write(self, out))
     }
 
     /// Writes the archive to a stream in the format of that name, in one pass.

@@ -7,18 +7,47 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::error::Result;
+use crate::error::{Context, Result};
 
 const BUFFER_BYTES: usize = 1 << 20;
 /// The disk is set to work whenever so much has been written.
 const SYNC_BYTES: usize = 1 << 26;
 const ATTEMPTS: u32 = 1000;
 
-/// Writes a file through `fill`: to a temporary file in the same folder, which is synced and then renamed.
+/// Writes a file through `fill`, so that it appears whole or not at all: to a temporary file in the same folder, which is
+/// synced and then renamed. Returns what `fill` does.
 ///
 /// A symbolic link stays one: the file that it points to is replaced. The permissions of a file that is replaced are
-/// kept. On any error the temporary file is removed and the old file is as it was.
-pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+/// kept.
+///
+/// # Errors
+///
+/// Fails, in one line that names the file, when `fill` does or the system refuses. The temporary file is then removed, and
+/// the old file is as it was.
+///
+/// ```
+/// use std::io::Write;
+///
+/// let path = std::env::temp_dir().join(format!("sconce-doc-whole-{}.txt", std::process::id()));
+/// sconce::io::write_whole(&path, |out| Ok(out.write_all(b"first")?))?;
+/// let failed = sconce::io::write_whole(&path, |out| {
+///     out.write_all(b"second")?;
+///     Err::<(), _>(sconce::Error::argument("no more"))
+/// });
+/// assert!(failed.unwrap_err().to_string().ends_with("no more"));
+/// assert_eq!(std::fs::read(&path)?, b"first");
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), sconce::Error>(())
+/// ```
+pub fn write_whole<T>(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T>,
+) -> Result<T> {
+    let path = path.as_ref();
+    write(path, fill).context(|| path.display().to_string())
+}
+
+fn write<T>(path: &Path, fill: impl FnOnce(&mut (dyn Write + Send)) -> Result<T>) -> Result<T> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(e) if e.kind() == ErrorKind::NotFound => path.to_path_buf(),
@@ -26,7 +55,7 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
     };
     let (file, temporary) = create_beside(&target)?;
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, Syncing::new(file));
-    fill(&mut out)?;
+    let filled = fill(&mut out)?;
     let file = out.into_inner().map_err(|e| e.into_error())?.finish()?;
     if let Ok(old) = fs::metadata(&target) {
         file.set_permissions(old.permissions())?;
@@ -34,7 +63,8 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>
     file.sync_all()?;
     drop(file);
     temporary.rename(&target)?;
-    sync_folder(&target)
+    sync_folder(&target)?;
+    Ok(filled)
 }
 
 /// A file that a thread of its own syncs while more is written: the disk works as long as the writer does, not after

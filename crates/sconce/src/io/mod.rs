@@ -55,6 +55,7 @@ use crate::error::Result;
 
 pub use archive::Archive;
 pub(crate) use archive::display_name;
+pub use atomic::write_whole;
 pub use encoding::{Encoding, Packed};
 pub use entry::{Entry, Quantizer};
 pub(crate) use format::to_write;

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 
-use super::atomic;
+use super::atomic::write_whole;
 use crate::error::{Context, Error, Result};
 use crate::tensor::{DType, Tensor};
 
@@ -33,7 +33,7 @@ impl Text {
         path: &Path,
         tensors: impl Iterator<Item = (&'a str, &'a Tensor)>,
     ) -> Result<()> {
-        let fill = |out: &mut dyn Write| {
+        let fill = |out: &mut (dyn Write + Send)| {
             match self {
                 Self::Csv => writeln!(out, "name,index,value")?,
                 Self::Json => write!(out, "{{")?,
@@ -55,7 +55,7 @@ impl Text {
             }
             Ok(())
         };
-        atomic::write(path, fill).context(|| path.display().to_string())
+        write_whole(path, fill)
     }
 
     fn tensor(self, out: &mut dyn Write, name: &str, tensor: &Tensor) -> Result<()> {

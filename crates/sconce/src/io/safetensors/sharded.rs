@@ -15,11 +15,11 @@ use super::Safetensors;
 use super::header::{PairsSeed, quoted};
 use crate::error::{Context, Error, Result};
 use crate::io::archive::{Archive, display_name};
-use crate::io::atomic;
 use crate::io::entry::Entry;
 use crate::io::format::{Format, Options};
 use crate::io::limits::MAX_JSON_HEADER_BYTES;
 use crate::io::source::Source;
+use crate::io::write_whole;
 
 const WEIGHT_MAP: &str = "weight_map";
 
@@ -135,8 +135,7 @@ impl Archive {
         }
         let text = index_text(self.entries().iter().map(Entry::bytes).sum(), &weights);
         if let Some(target) = plan.files.last() {
-            atomic::write(target, |out| Ok(out.write_all(text.as_bytes())?))
-                .context(|| target.display().to_string())?;
+            write_whole(target, |out| Ok(out.write_all(text.as_bytes())?))?;
         }
         Ok(plan.files)
     }
