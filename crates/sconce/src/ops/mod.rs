@@ -9,7 +9,11 @@
 //! | gradient of `as_strided_scatter` for the tensor written into, if it has gaps | that of its own elements | there the tensor is taken for one without gaps |
 //! | complex numbers | Fourier transforms, parts and whole only | every other operation refuses them by name |
 //! | complex128 transforms | last digits | another order of sums |
-//! | long unstable sorts of equal elements | the first of equal ones stays first | there it depends on the processor's vectors |
+//! | unstable sorts and quantiles of more than 16 elements, among equal ones | the first stays first, and gets the gradient | there it depends on the processor's vectors |
+//! | gradient of nearest interpolation in three dimensions by a factor, along one that stays or doubles | that of the result | there it is that of another rule, unless the layout is channels last |
+//! | antialiased interpolation to a width of 1 | all rows | there the first row repeats, unless the layout is channels last |
+//! | `pow` by the number −0.5, of −0 and −∞ | ∞ and 0, as of a tensor of exponents | there −∞ and NaN |
+//! | gradient of `xlogy` by the number NaN, at 0 | NaN, as of a tensor | there 0 |
 //! | gradient of singular values of a matrix that is neither 0 nor of full rank | with other vectors of the values 0 | there it depends on the vectors that LAPACK takes |
 //! | `nanmean` of nothing but NaN | the gradient 0 | there it is NaN |
 //! | uint8 images interpolated | rounded once | there weights are rounded first |
