@@ -36,13 +36,19 @@ pub(crate) const TABLE: &[Entry] = rows! {
     "nn.functional.nll_loss" => |a| f::nll_loss(
         a.input()?, a.tensor("target")?, a.opt_tensor("weight")?, a.int("ignore_index")?, reduction(a)?,
     )?;
-    "nn.functional.mse_loss" => |a| f::mse_loss(a.input()?, a.tensor("target")?, reduction(a)?)?;
-    "nn.functional.l1_loss" => |a| f::l1_loss(a.input()?, a.tensor("target")?, reduction(a)?)?;
+    "nn.functional.mse_loss" => |a| {
+        f::mse_loss(a.input()?, a.tensor("target")?, a.opt_tensor("weight")?, reduction(a)?)?
+    };
+    "nn.functional.l1_loss" => |a| {
+        f::l1_loss(a.input()?, a.tensor("target")?, a.opt_tensor("weight")?, reduction(a)?)?
+    };
     "nn.functional.smooth_l1_loss" => |a| {
         f::smooth_l1_loss(a.input()?, a.tensor("target")?, reduction(a)?, a.float("beta")?)?
     };
     "nn.functional.huber_loss" => |a| {
-        f::huber_loss(a.input()?, a.tensor("target")?, reduction(a)?, a.float("delta")?)?
+        f::huber_loss(
+            a.input()?, a.tensor("target")?, a.opt_tensor("weight")?, reduction(a)?, a.float("delta")?,
+        )?
     };
     "nn.functional.binary_cross_entropy" => |a| {
         f::binary_cross_entropy(a.input()?, a.tensor("target")?, a.opt_tensor("weight")?, reduction(a)?)?

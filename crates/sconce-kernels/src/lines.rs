@@ -159,7 +159,7 @@ unsafe fn arranged<S: Stored, P: Ord + Copy + Send>(
             unsafe { *places.get().add(to + i * inner) = place(pair) };
         }
     };
-    if n >= LONG && lines.count() < par::threads() {
+    if n >= LONG && lines.count() < par::threads() && par::whole_pool() {
         (0..lines.count()).for_each(|line| one(line, &mut Vec::new(), true));
         return;
     }
@@ -238,7 +238,8 @@ pub unsafe fn cumsum<T: Running>(lines: Lines, backwards: bool, x: *const T, y: 
         return;
     }
     let strips = inner.div_ceil(STRIP);
-    par::for_ranges(outer * strips, (GRAIN / (n * inner.min(STRIP))).max(1), |from, to| {
+    let grain = (GRAIN / (n * inner.min(STRIP)).max(1)).max(1);
+    par::for_ranges(outer * strips, grain, |from, to| {
         for task in from..to {
             let (o, first) = (task / strips, task % strips * STRIP);
             let at = o * n * inner + first;

@@ -35,6 +35,11 @@ pub fn set_threads(n: usize) {
     THREADS.store(n, Relaxed);
 }
 
+/// Whether kernels may use every thread of the pool, as what cuts its work itself does.
+pub(crate) fn whole_pool() -> bool {
+    threads() >= rayon::current_num_threads()
+}
+
 /// Runs `task(0)`, …, `task(tasks - 1)`, each once, in any order, on at most [`threads`] threads.
 pub(crate) fn for_each(tasks: usize, task: impl Fn(usize) + Sync) {
     let workers = threads().min(tasks);
@@ -94,3 +99,18 @@ impl<T> Copy for Shared<T> {}
 unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Shared<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_below_the_size_of_the_pool_holds_for_what_takes_all_of_it() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("three threads");
+        for (limit, whole) in [(2, false), (3, true), (4, true)] {
+            set_threads(limit);
+            assert_eq!(pool.install(whole_pool), whole, "{limit} of 3");
+        }
+        set_threads(0);
+    }
+}

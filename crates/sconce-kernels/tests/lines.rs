@@ -87,6 +87,13 @@ fn a_long_line_on_several_threads() {
 }
 
 #[test]
+fn running_sums_of_no_lines_do_not_divide_by_zero() {
+    let (x, mut y) = ([1f32], [9f32]);
+    unsafe { cumsum(Lines { outer: 2, n: 3, inner: 0 }, false, x.as_ptr(), y.as_mut_ptr()) };
+    assert_eq!(y, [9.0]);
+}
+
+#[test]
 fn running_sums() {
     let mut rng = Lcg(63);
     for l in shapes() {

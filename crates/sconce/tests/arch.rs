@@ -5,11 +5,18 @@ use std::path::{Path, PathBuf};
 
 /// Who may name whom inside the library: a module's own path, then those that it must not name.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("tensor", &["autograd", "ops", "random", "nn", "optim", "io", "select", "compress", "data"]),
-    ("autograd", &["ops", "random", "nn", "optim", "io", "select", "compress", "data"]),
-    ("ops", &["nn", "optim", "io", "select", "compress", "data"]),
-    ("io", &["autograd", "nn", "optim", "select", "compress", "data"]),
-    ("compress", &["nn", "optim"]),
+    ("tensor", &["autograd", "ops", "random", "nn", "optim", "io", "select", "compress", "checkpoint"]),
+    ("autograd", &["ops", "random", "nn", "optim", "io", "select", "compress", "checkpoint"]),
+    ("ops", &["nn", "optim", "io", "select", "compress", "checkpoint"]),
+    ("select", &["ops", "optim", "io", "compress", "checkpoint"]),
+    ("io", &["autograd", "nn", "optim", "select", "compress", "checkpoint"]),
+    ("stats", &["autograd", "ops", "nn", "optim", "select", "compress", "checkpoint"]),
+    ("compress", &["nn", "optim", "checkpoint"]),
+    ("nn", &["optim", "checkpoint"]),
+    ("compare", &["autograd", "ops", "nn", "optim", "compress", "checkpoint"]),
+    ("merge", &["autograd", "ops", "nn", "optim", "compress", "checkpoint"]),
+    ("verify", &["autograd", "ops", "nn", "optim", "compress", "checkpoint"]),
+    ("anomaly", &["autograd", "ops", "nn", "optim", "compress", "checkpoint"]),
 ];
 
 /// Edges against the rule above: the file, what it may name, and why.

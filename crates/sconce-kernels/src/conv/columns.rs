@@ -5,7 +5,7 @@ use super::{Conv2d, Real, Shared, par, zero};
 use crate::gemm::{Mat, MatMut, Product, Scratch, product, with_scratch};
 use std::cell::RefCell;
 
-/// Elements of a matrix of patches, at most.
+/// Elements of a matrix, of patches or of results, at most; unless one image needs more.
 const COLUMNS: usize = 1 << 21;
 /// Output positions of an image that is small.
 const SMALL: usize = 64;
@@ -44,7 +44,7 @@ impl Round {
     fn each(conv: &Conv2d, mut work: impl FnMut(usize, Round)) {
         let (oh, ow) = conv.output().unwrap_or((0, 0));
         let (area, depth) = (oh * ow, conv.c_in * conv.taps());
-        let most = (COLUMNS / (area * depth)).max(1);
+        let most = (COLUMNS / (area * depth.max(conv.c_out))).max(1);
         let rounds = conv.n.div_ceil(most);
         for r in 0..rounds {
             let (from, to) = (conv.n * r / rounds, conv.n * (r + 1) / rounds);
@@ -273,4 +273,29 @@ pub(super) unsafe fn backward_weight<T: Real>(
             }
         });
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_output_channels_do_not_make_the_scratch_memory_large() {
+        let conv = Conv2d {
+            n: 1 << 20,
+            c_in: 1,
+            c_out: 1 << 14,
+            h: 2,
+            w: 2,
+            kernel: (1, 1),
+            stride: (1, 1),
+            padding: (0, 0),
+            dilation: (1, 1),
+            groups: 1,
+        };
+        assert!(pays(&conv, false));
+        let most = Round::most(&conv);
+        assert!(conv.c_out * most.positions() <= COLUMNS, "{} images at a time", most.images);
+        assert_eq!(most.images, 32);
+    }
 }

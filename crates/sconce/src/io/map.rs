@@ -44,7 +44,8 @@ impl Source {
     /// # Safety
     ///
     /// As long as the source or anything opened from it lives, no one may write to the file or cut it off: bytes that
-    /// change behind a slice are undefined behaviour, and pages that are gone end the process.
+    /// change behind a slice are undefined behaviour, and pages that are gone end the process. That holds for this library
+    /// too: editing a mapped file in place breaks the promise, while replacing it by a new file of its name does not.
     ///
     /// # Errors
     ///

@@ -107,12 +107,12 @@ losses! {
     MSELoss {
         /// What becomes of the elements; their mean.
         reduction: Reduction = Reduction::Mean,
-    }: |this, input, target| functional::mse_loss(input, target, this.reduction);
+    }: |this, input, target| functional::mse_loss(input, target, None, this.reduction);
     /// The absolute difference; PyTorch's `L1Loss`.
     L1Loss {
         /// What becomes of the elements; their mean.
         reduction: Reduction = Reduction::Mean,
-    }: |this, input, target| functional::l1_loss(input, target, this.reduction);
+    }: |this, input, target| functional::l1_loss(input, target, None, this.reduction);
     /// The squared difference where small, the absolute one elsewhere; PyTorch's `SmoothL1Loss`.
     SmoothL1Loss {
         /// What becomes of the elements; their mean.
@@ -126,7 +126,7 @@ losses! {
         reduction: Reduction = Reduction::Mean,
         /// Where the one becomes the other; 1.
         delta: f64 = 1.0,
-    }: |this, input, target| functional::huber_loss(input, target, this.reduction, this.delta);
+    }: |this, input, target| functional::huber_loss(input, target, None, this.reduction, this.delta);
     /// The binary cross entropy of probabilities; PyTorch's `BCELoss`.
     BCELoss {
         /// A weight per element; none.

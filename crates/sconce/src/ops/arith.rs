@@ -1,8 +1,11 @@
 //! Elementwise arithmetic that is put together from other operations, and that of integers.
 
+use smallvec::smallvec;
+
 use super::binary::number_dtype;
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
+use crate::autograd::{Grads, Op, Saved, apply};
 use crate::tensor::dtype::Category;
 use crate::tensor::layout::broadcast;
 use crate::tensor::promote::Promotion;
@@ -127,6 +130,33 @@ fn gcd(x: i64, y: i64) -> i64 {
     x.wrapping_abs()
 }
 
+/// Between a start and an end, by a weight.
+#[derive(Debug)]
+struct Lerp;
+
+impl Op for Lerp {
+    fn name(&self) -> &'static str {
+        "lerp"
+    }
+
+    fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
+        let (start, end, weight) = (x[0], x[1], x[2]);
+        let difference = end.sub(start)?;
+        // From the nearer end, so that it is met exactly.
+        let from_start = start.add(&difference.mul(weight)?)?;
+        let from_end = end.sub(&difference.mul(&weight.rsub(1.0)?)?)?;
+        from_start.where_(&weight.abs()?.lt(0.5)?, &from_end)
+    }
+
+    fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
+        let (start, end, weight) = (saved.input(0)?, saved.input(1)?, saved.input(2)?);
+        let of_start = if saved.needs(0) { Some(grad.mul(&weight.rsub(1.0)?)?) } else { None };
+        let of_end = if saved.needs(1) { Some(grad.mul(&weight)?) } else { None };
+        let of_weight = if saved.needs(2) { Some(grad.mul(&end.sub(&start)?)?) } else { None };
+        Ok(smallvec![of_start, of_end, of_weight])
+    }
+}
+
 /// Bits of an integer dtype.
 fn bits(dtype: DType) -> i64 {
     8 * dtype.size() as i64
@@ -175,7 +205,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If the shapes do not broadcast or the dtypes differ.
+    /// If the shapes do not broadcast or the dtypes differ, that of a tensor of weights too.
     ///
     /// ```
     /// use sconce::Tensor;
@@ -187,17 +217,16 @@ impl Tensor {
         if self.dtype() != end.dtype() {
             return Err(Error::dtype(format!("lerp: dtypes differ: {} and {}", self.dtype(), end.dtype())));
         }
-        let half = matches!(self.dtype(), DType::F16 | DType::BF16);
-        let weight = weight.into().tensor(if half { DType::F32 } else { self.dtype() })?;
-        if half {
-            // Rounded once.
-            return wide(self)?.lerp(&wide(end)?, &wide(&weight)?)?.to(self.dtype());
+        let weight = weight.into();
+        if let Operand::Tensor(weight) = weight
+            && weight.dtype() != self.dtype()
+        {
+            return Err(Error::dtype(format!("lerp: weights of {} for {}", weight.dtype(), self.dtype())));
         }
-        let difference = end.sub(self)?;
-        // From the nearer end, so that it is met exactly.
-        let from_start = self.add(&difference.mul(&weight)?)?;
-        let from_end = end.sub(&difference.mul(&weight.rsub(1.0)?)?)?;
-        from_start.where_(&weight.detach().abs()?.lt(0.5)?, &from_end)
+        let half = matches!(self.dtype(), DType::F16 | DType::BF16);
+        let weight = weight.tensor(if half { DType::F32 } else { self.dtype() })?;
+        // Rounded once.
+        apply(Lerp, &[&wide(self)?, &wide(end)?, &wide(&weight)?])?.to(self.dtype())
     }
 
     /// `self + alpha · other`; PyTorch's `add(other, alpha=…)`.

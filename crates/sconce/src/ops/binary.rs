@@ -3,7 +3,7 @@
 //! A row of [`binary!`] is like one of [`unary!`](super::unary): `forward` over floats, `int` over integers (without
 //! it they become float32, or are refused with `floats: true`), and one derivative per operand, from the gradient and
 //! both operands. With `other: tensor` the second operand cannot be a number, as in PyTorch, and with `same_dtype: true`
-//! both must have one dtype.
+//! both must have one dtype. With `other: special` the methods are written out below the table.
 
 use std::fmt::Debug;
 
@@ -330,6 +330,9 @@ macro_rules! binary {
             $crate::ops::registry::Sample::unary(($low, $high), |x| x.$name(1.5), |x| x.$inplace(1.5)),
         ]
     };
+    (@samples (special) $($row:tt)*) => {
+        $crate::ops::binary::binary!(@samples () $($row)*)
+    };
     (@samples (tensor) $name:ident $inplace:ident $low:expr, $high:expr) => {
         vec![$crate::ops::registry::Sample::binary(($low, $high), |x, y| x.$name(y), |x, y| x.$inplace(y))]
     };
@@ -381,6 +384,7 @@ macro_rules! binary {
             }
         }
     };
+    (@methods (special) $($row:tt)*) => {};
     (@has) => { false };
     (@has $i:ident) => { true };
     (@int $x:ident $y:ident) => { $x };
@@ -445,8 +449,8 @@ binary! {
         domain: (0.5, 3.0),
     }
 
-    /// The power; an integer to a negative power is 0 unless the base is ±1.
     pow Pow, pow_ {
+        other: special,
         forward: |x, y| x.pow(y),
         int: |x, y| integer_power(x, y),
         bool: false,
@@ -527,6 +531,45 @@ impl Tensor {
     /// As [`div`](Self::div).
     pub fn rdiv(&self, number: impl Into<Scalar>) -> Result<Tensor> {
         run_reversed(Div, number.into(), self)
+    }
+
+    /// The power; an integer to a negative power is 0 unless the base is ±1.
+    ///
+    /// The operands broadcast and promote as in PyTorch. The number 0.5 gives the root, so that of −∞ is NaN.
+    ///
+    /// # Errors
+    ///
+    /// If the shapes do not broadcast, or the dtypes are not supported: bools have only a bool that is a number as exponent.
+    ///
+    /// ```
+    /// let x = sconce::Tensor::from_vec(vec![4.0f32, f32::NEG_INFINITY], [2])?;
+    /// assert_eq!(x.pow(2)?.to_vec::<f32>()?, [16.0, f32::INFINITY]);
+    /// assert!(x.pow(0.5)?.to_vec::<f32>()?[1].is_nan());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
+    pub fn pow<'a>(&self, exponent: impl Into<Operand<'a>>) -> Result<Tensor> {
+        match exponent.into() {
+            Operand::Scalar(Scalar::Float(0.5)) => self.sqrt(),
+            Operand::Scalar(Scalar::Bool(true)) if self.dtype() == DType::Bool => self.copy(),
+            Operand::Scalar(Scalar::Bool(false)) if self.dtype() == DType::Bool => self.ones_like(),
+            exponent => run(Pow, self, exponent),
+        }
+    }
+
+    /// [`pow`](Self::pow) in place.
+    ///
+    /// # Errors
+    ///
+    /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be changed while
+    /// recording.
+    pub fn pow_<'a>(&self, exponent: impl Into<Operand<'a>>) -> Result<()> {
+        match exponent.into() {
+            Operand::Scalar(Scalar::Float(0.5)) => self.sqrt_(),
+            Operand::Scalar(Scalar::Bool(exponent)) if self.dtype() == DType::Bool => {
+                self.copy_(&self.pow(exponent)?)
+            }
+            exponent => run_inplace(Pow, self, exponent),
+        }
     }
 
     /// `number` to the power of this tensor.

@@ -39,10 +39,20 @@ impl Tensor {
                 "{OP}: bounds {low} and {high} must be finite and in order"
             )));
         }
+        // In the precision of the elements; what overflows there counts as 0, as in PyTorch.
+        let place = |x: f64| {
+            if dtype == DType::F64 {
+                (x - low) * bins as f64 / (high - low)
+            } else {
+                let (x, low, high) = (x as f32, low as f32, high as f32);
+                f64::from((x - low) * bins as f32 / (high - low))
+            }
+        };
         let counts = self.detach().to(DType::F64)?.with_slice(|x: &[f64]| {
             driver::build(OP, &[bins], |counts: &mut [f64]| {
                 for &x in x.iter().filter(|x| (low..=high).contains(*x)) {
-                    let bin = ((x - low) / (high - low) * bins as f64) as usize;
+                    let place = place(x);
+                    let bin = if place.is_finite() { place as usize } else { 0 };
                     counts[bin.min(bins - 1)] += 1.0;
                 }
                 Ok(())

@@ -323,29 +323,69 @@ pub fn nll_loss(
     classes.reduce(&losses, weights.as_ref(), reduction)
 }
 
-/// The squared difference.
+/// The losses times `weight`, which has the shape of the input.
+fn weighed(op: &str, input: &Tensor, losses: Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+    let Some(weight) = weight else { return Ok(losses) };
+    if weight.shape() != input.shape() {
+        return Err(Error::shape(format!(
+            "{op}: weights of shape {:?} for an input of shape {:?}",
+            weight.shape(),
+            input.shape()
+        )));
+    }
+    losses.mul(weight)
+}
+
+/// The same reduced, where the mean is over the weights.
+fn weighed_mean(
+    op: &str,
+    input: &Tensor,
+    losses: Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    let losses = weighed(op, input, losses, weight)?;
+    match (weight, reduction) {
+        (Some(weight), Reduction::Mean) => losses.sum(())?.div(&weight.sum(())?),
+        _ => reduction.apply(&losses),
+    }
+}
+
+/// The squared difference, times `weight` if there is one; the mean is then divided by the sum of the weights.
 ///
 /// # Errors
 ///
-/// If the shapes do not broadcast.
+/// If the shapes do not broadcast, or the weights have another shape than the input.
 ///
 /// ```
 /// use sconce::{Tensor, functional::{Reduction, mse_loss}};
 /// let (x, y) = (Tensor::from_vec(vec![1.0f32, 5.0], [2])?, Tensor::from_vec(vec![1.0f32, 3.0], [2])?);
-/// assert_eq!(mse_loss(&x, &y, Reduction::Mean)?.item()?, 2.0);
+/// assert_eq!(mse_loss(&x, &y, None, Reduction::Mean)?.item()?, 2.0);
+/// let weight = Tensor::from_vec(vec![1.0f32, 3.0], [2])?;
+/// assert_eq!(mse_loss(&x, &y, Some(&weight), Reduction::Mean)?.item()?, 3.0);
 /// # Ok::<(), sconce::Error>(())
 /// ```
-pub fn mse_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    reduction.apply(&input.sub(target)?.square()?)
+pub fn mse_loss(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    weighed_mean("mse_loss", input, input.sub(target)?.square()?, weight, reduction)
 }
 
-/// The absolute difference.
+/// The absolute difference, times `weight` if there is one; the mean is then divided by the sum of the weights.
 ///
 /// # Errors
 ///
-/// If the shapes do not broadcast.
-pub fn l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    reduction.apply(&input.sub(target)?.abs()?)
+/// If the shapes do not broadcast, or the weights have another shape than the input.
+pub fn l1_loss(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+) -> Result<Tensor> {
+    weighed_mean("l1_loss", input, input.sub(target)?.abs()?, weight, reduction)
 }
 
 /// Half the squared difference over `beta` where the difference is less than `beta`, else the difference less `beta`/2.
@@ -358,26 +398,34 @@ pub fn smooth_l1_loss(input: &Tensor, target: &Tensor, reduction: Reduction, bet
         return Err(Error::argument(format!("smooth_l1_loss: beta {beta} must not be negative")));
     }
     if beta == 0.0 {
-        return l1_loss(input, target, reduction);
+        return l1_loss(input, target, None, reduction);
     }
     let distance = input.sub(target)?.abs()?;
     let near = distance.square()?.mul(0.5 / beta)?;
     reduction.apply(&near.where_(&distance.detach().lt(beta)?, &distance.sub(0.5 * beta)?)?)
 }
 
-/// Half the squared difference where that is at most `delta`, beyond it `delta` times (the difference less `delta`/2).
+/// Half the squared difference where that is at most `delta`, beyond it `delta` times (the difference less `delta`/2);
+/// times `weight` if there is one, which the mean is not divided by.
 ///
 /// # Errors
 ///
-/// If the shapes do not broadcast or `delta` is not positive.
-pub fn huber_loss(input: &Tensor, target: &Tensor, reduction: Reduction, delta: f64) -> Result<Tensor> {
+/// If the shapes do not broadcast, the weights have another shape than the input, or `delta` is not positive.
+pub fn huber_loss(
+    input: &Tensor,
+    target: &Tensor,
+    weight: Option<&Tensor>,
+    reduction: Reduction,
+    delta: f64,
+) -> Result<Tensor> {
     if delta.is_nan() || delta <= 0.0 {
         return Err(Error::argument(format!("huber_loss: delta {delta} must be positive")));
     }
     let distance = input.sub(target)?.abs()?;
     let near = distance.square()?.mul(0.5)?;
     let far = distance.sub(0.5 * delta)?.mul(delta)?;
-    reduction.apply(&near.where_(&distance.detach().le(delta)?, &far)?)
+    let losses = near.where_(&distance.detach().le(delta)?, &far)?;
+    reduction.apply(&weighed("huber_loss", input, losses, weight)?)
 }
 
 fn same_shape(op: &str, input: &Tensor, target: &Tensor) -> Result<()> {
@@ -573,13 +621,16 @@ pub(crate) static LOSSES: &[OpInfo] = &[
             })]
         },
     },
-    OpInfo { name: "mse_loss", samples: || vec![pair(|x, y| mse_loss(x, y, Reduction::Mean))] },
-    OpInfo { name: "l1_loss", samples: || vec![pair(|x, y| l1_loss(x, y, Reduction::Sum))] },
+    OpInfo { name: "mse_loss", samples: || vec![pair(|x, y| mse_loss(x, y, None, Reduction::Mean))] },
+    OpInfo { name: "l1_loss", samples: || vec![pair(|x, y| l1_loss(x, y, Some(y), Reduction::Sum))] },
     OpInfo {
         name: "smooth_l1_loss",
         samples: || vec![pair(|x, y| smooth_l1_loss(x, y, Reduction::Mean, 0.7))],
     },
-    OpInfo { name: "huber_loss", samples: || vec![pair(|x, y| huber_loss(x, y, Reduction::None, 0.7))] },
+    OpInfo {
+        name: "huber_loss",
+        samples: || vec![pair(|x, y| huber_loss(x, y, None, Reduction::None, 0.7))],
+    },
     OpInfo {
         name: "binary_cross_entropy",
         samples: || {

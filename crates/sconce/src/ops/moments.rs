@@ -17,11 +17,28 @@ use crate::tensor::{DType, Tensor};
 struct Var {
     axes: Axes,
     correction: f64,
+    /// Whether no dimension was named, or there is none.
+    whole: bool,
+    /// Whether the mean comes in one pass with the variance, so that it does not overflow.
+    running: bool,
 }
 
 impl Var {
-    fn divisor(&self, shape: &[usize]) -> f64 {
-        (self.axes.count(shape) as f64 - self.correction).max(0.0)
+    /// How many elements may vary freely; as in PyTorch it is 0 at least for the value, but not for the gradient.
+    fn freedom(&self, shape: &[usize]) -> f64 {
+        self.axes.count(shape) as f64 - self.correction
+    }
+
+    /// The variance in float64, as PyTorch's: so only the last rounding shows.
+    fn exact(&self, x: &Tensor) -> Result<Tensor> {
+        let dtype = wide(x.dtype());
+        // Of all elements at once PyTorch takes the mean first, in their own precision.
+        let all = self.axes.dims().len() == x.dim();
+        let precision = if all && !self.running { dtype } else { DType::F64 };
+        let mean = driver::reduce("var", Reduction::Mean, x, &self.axes.kept(), precision)?.to(dtype)?;
+        let centred = x.to(dtype)?.sub(&mean)?;
+        let squares = driver::reduce("var", Reduction::SumSquares, &centred, &self.axes, DType::F64)?;
+        squares.div(self.freedom(x.shape()).max(0.0))
     }
 }
 
@@ -31,19 +48,21 @@ impl Op for Var {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let dtype = wide(x[0].dtype());
-        let mean = driver::reduce("var", Reduction::Mean, x[0], &self.axes.kept(), dtype)?;
-        let centred = x[0].to(dtype)?.sub(&mean)?;
-        // In float64, as PyTorch's: so only the last rounding shows.
-        let squares = driver::reduce("var", Reduction::SumSquares, &centred, &self.axes, DType::F64)?;
-        squares.div(self.divisor(x[0].shape()))?.to(x[0].dtype())
+        self.exact(x[0])?.to(x[0].dtype())
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let x = saved.input(0)?;
         let grad = self.axes.restore(grad, x.shape())?;
         let centred = x.sub(&x.mean(keepdim(self.axes.dims().as_slice()))?)?;
-        Ok(smallvec![Some(centred.mul(&grad)?.mul(2.0 / self.divisor(x.shape()))?)])
+        let freedom = self.freedom(x.shape());
+        if self.whole && freedom <= 0.0 {
+            // Infinite but at the mean, whichever side of it an element is on: as PyTorch has it.
+            let slope = centred.detach().zeros_like()?.add(f64::INFINITY)?;
+            let slope = slope.masked_fill(&centred.detach().eq(0)?, f64::NAN)?;
+            return Ok(smallvec![Some(slope.mul(&grad)?)]);
+        }
+        Ok(smallvec![Some(centred.mul(&grad)?.mul(2.0 / freedom)?)])
     }
 }
 
@@ -58,8 +77,7 @@ impl Op for Std {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let x = x[0].to(wide(x[0].dtype()))?;
-        self.var.cpu(&[&x])?.sqrt()
+        self.var.exact(x[0])?.sqrt()?.to(wide(x[0].dtype()))
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -199,8 +217,35 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn var(&self, dims: impl DimsArg, correction: f64) -> Result<Tensor> {
-        float_dtype("var", self)?;
-        apply(Var { axes: Axes::new("var", self, &dims)?, correction }, &[self])
+        self.variance("var", &dims, correction, false)
+    }
+
+    /// The [`var`](Self::var); `running` if its mean comes with it.
+    pub(super) fn variance(
+        &self,
+        op: &str,
+        dims: &impl DimsArg,
+        correction: f64,
+        running: bool,
+    ) -> Result<Tensor> {
+        apply(self.moment(op, dims, correction, running)?, &[self])
+    }
+
+    /// The [`std`](Self::std); `running` if the mean comes with it.
+    pub(super) fn deviation(
+        &self,
+        op: &str,
+        dims: &impl DimsArg,
+        correction: f64,
+        running: bool,
+    ) -> Result<Tensor> {
+        apply(Std { var: self.moment(op, dims, correction, running)? }, &[self])?.to(self.dtype())
+    }
+
+    fn moment(&self, op: &str, dims: &impl DimsArg, correction: f64, running: bool) -> Result<Var> {
+        float_dtype(op, self)?;
+        let whole = self.dim() == 0 || dims.dims().is_none();
+        Ok(Var { axes: Axes::new(op, self, dims)?, correction, whole, running })
     }
 
     /// The standard deviation, the root of [`var`](Self::var); its gradient is 0 where nothing varies.
@@ -215,9 +260,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn std(&self, dims: impl DimsArg, correction: f64) -> Result<Tensor> {
-        float_dtype("std", self)?;
-        let std = Std { var: Var { axes: Axes::new("std", self, &dims)?, correction } };
-        apply(std, &[self])?.to(self.dtype())
+        self.deviation("std", &dims, correction, false)
     }
 
     /// The p-norm of the elements as a vector: (Σ |x|ᵖ)^(1/p), for p = 0 the number of those that are not 0, for ±∞ the

@@ -21,6 +21,8 @@ struct Reduce {
     name: &'static str,
     kind: Reduction,
     axes: Axes,
+    /// Whether no dimension was named.
+    whole: bool,
     dtype: DType,
 }
 
@@ -76,12 +78,13 @@ impl Reduce {
         if x.detach().ne(0)?.all(())?.item()? != 0.0 {
             return grad.mul(&y)?.div(&x);
         }
-        grad.mul(&others(&x, &self.axes)?)
+        grad.mul(&others(&x, &self.axes, self.whole)?)
     }
 }
 
-/// For each element the product of all others, where there are zeros to divide by.
-fn others(x: &Tensor, axes: &Axes) -> Result<Tensor> {
+/// For each element the product of all others, where there are zeros to divide by. Of a `whole` tensor two zeros make
+/// every product 0, whatever else there is; along a dimension NaN and infinities prevail, as in PyTorch.
+fn others(x: &Tensor, axes: &Axes, whole: bool) -> Result<Tensor> {
     let dims = axes.dims();
     let rank = x.dim();
     // The reduced dimensions last and merged to one.
@@ -99,8 +102,7 @@ fn others(x: &Tensor, axes: &Axes) -> Result<Tensor> {
         rows.with_slice(|rows: &[f64]| {
             driver::build("prod", &[outer, n], |out: &mut [f64]| {
                 for (x, out) in rows.chunks_exact(n.max(1)).zip(out.chunks_exact_mut(n.max(1))) {
-                    // Two zeros make every product 0, whatever else there is.
-                    if x.iter().filter(|&&x| x == 0.0).count() > 1 {
+                    if whole && x.iter().filter(|&&x| x == 0.0).count() > 1 {
                         out.fill(0.0);
                         continue;
                     }
@@ -152,7 +154,7 @@ impl Tensor {
         if matches!(kind, Reduction::Max | Reduction::Min) {
             axes.require_elements(name, self.shape())?;
         }
-        apply(Reduce { name, kind, axes, dtype }, &[self])
+        apply(Reduce { name, kind, axes, whole: dims.dims().is_none(), dtype }, &[self])
     }
 
     /// The sum; integers and bools are summed as int64.

@@ -1,5 +1,6 @@
 //! Moments that skip NaN, covariance, differences, integrals and distances: compositions.
 
+use super::axes::Axes;
 use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::keepdim;
@@ -55,7 +56,7 @@ impl Tensor {
     /// ```
     pub fn var_mean(&self, dims: impl DimsArg, correction: f64) -> Result<(Tensor, Tensor)> {
         let dims = Given::of(&dims);
-        Ok((self.var(&dims, correction)?, self.mean(&dims)?))
+        Ok((self.variance("var_mean", &&dims, correction, true)?, self.running_mean(&dims)?))
     }
 
     /// The [`std`](Self::std) and the [`mean`](Self::mean).
@@ -65,7 +66,26 @@ impl Tensor {
     /// As [`std`](Self::std).
     pub fn std_mean(&self, dims: impl DimsArg, correction: f64) -> Result<(Tensor, Tensor)> {
         let dims = Given::of(&dims);
-        Ok((self.std(&dims, correction)?, self.mean(&dims)?))
+        Ok((self.deviation("std_mean", &&dims, correction, true)?, self.running_mean(&dims)?))
+    }
+
+    /// The mean that is corrected by each element in turn, as PyTorch finds it together with the variance: it overflows
+    /// no earlier than its value, and is NaN from the element after an infinite one on.
+    fn running_mean(&self, dims: &Given) -> Result<Tensor> {
+        let mean = self.mean(dims)?;
+        if self.numel() == 0 || mean.detach().isfinite()?.all(())?.item()? != 0.0 {
+            return Ok(mean);
+        }
+        let axes = Axes::new("var_mean", self, &dims)?.dims();
+        let infinite = self.detach().isinf()?;
+        let mut last = infinite.clone();
+        for &d in &axes {
+            last = last.narrow(d as isize, -1, 1)?;
+        }
+        let lost = infinite.sum(keepdim(axes.as_slice()))?.gt(&last.to(DType::I64)?)?;
+        let nan = Tensor::zeros(mean.shape(), self.dtype())?;
+        let nan = nan.masked_fill(&lost.reshape(mean.shape())?, f64::NAN)?;
+        self.to(DType::F64)?.mean(dims)?.to(self.dtype())?.add(&nan)
     }
 
     /// The covariances of variables, which are rows; of a vector its variance. Columns are observations.
