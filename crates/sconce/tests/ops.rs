@@ -2,8 +2,9 @@
 
 use sconce::autograd::{self, Backward, GradCheck, gradcheck, gradgradcheck};
 use sconce::functional::{
-    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, avg_pool2d,
-    conv_transpose2d, conv1d, conv2d, max_pool2d, max_pool2d_with_indices,
+    AttentionOptions, AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions,
+    CrossEntropyOptions, MaxPool2dOptions, avg_pool2d, conv_transpose2d, conv1d, conv2d, cross_entropy,
+    max_pool2d, max_pool2d_with_indices, scaled_dot_product_attention,
 };
 use sconce::ops::OPS;
 use sconce::ops::registry::{OpInfo, Sample};
@@ -399,4 +400,26 @@ fn a_window_far_larger_than_its_input_costs_no_more_than_the_input() {
     // Only one element of the input is seen.
     let options = Conv1dOptions { stride: [usize::MAX], ..Default::default() };
     assert_eq!(conv1d(&line, &taps, None, options).unwrap().to_vec::<f32>().unwrap(), [6.0]);
+}
+
+/// Panicked: the step of a dimension of one key was taken to mean something.
+#[test]
+fn a_mask_of_a_single_key_may_have_any_steps() {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32).unwrap();
+    let masks = [
+        ("no dimensions", zeros(&[])),
+        ("turned", zeros(&[1, 3]).t().unwrap()),
+        ("heads turned", zeros(&[1, 3, 2]).transpose(0, 2).unwrap()),
+        ("one for all", zeros(&[1, 1])),
+        ("bool", Tensor::ones((), DType::Bool).unwrap()),
+    ];
+    for (what, mask) in masks {
+        let (q, k) = (zeros(&[2, 3, 4]), zeros(&[2, 1, 4]));
+        let v = Tensor::from_vec(vec![5.0f32, 7.0], [2, 1, 1]).unwrap().requires_grad_(true).unwrap();
+        let options = AttentionOptions { mask: Some(&mask), ..Default::default() };
+        let y = scaled_dot_product_attention(&q, &k, &v, options).unwrap();
+        assert_eq!(list(&y), [5.0, 5.0, 5.0, 7.0, 7.0, 7.0], "{what}");
+        y.sum(()).unwrap().backward().unwrap();
+        assert_eq!(list(&v.grad().unwrap()), [3.0, 3.0], "{what}");
+    }
 }

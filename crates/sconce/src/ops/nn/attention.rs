@@ -172,7 +172,8 @@ fn addends(mask: &Tensor, dtype: DType, source: usize) -> Result<Tensor> {
         mask.detach().to(dtype)?
     };
     match (mask.shape().last(), mask.strides().last()) {
-        (Some(&n), Some(&1)) if n == source => Ok(mask),
+        // Nothing is adjacent to a single key.
+        (Some(&n), Some(&step)) if n == source && (n == 1 || step == 1) => Ok(mask),
         _ => {
             let mut shape = mask.shape().to_vec();
             shape.pop();
