@@ -423,3 +423,17 @@ fn a_mask_of_a_single_key_may_have_any_steps() {
         assert_eq!(list(&v.grad().unwrap()), [3.0, 3.0], "{what}");
     }
 }
+
+/// The loss was 0 and the gradient that of a certain mistake: the logarithm of the sum was added to the greatest logit.
+#[test]
+fn large_logits_do_not_round_the_cross_entropy_away() {
+    for shape in [&[1usize, 2][..], &[1, 2, 1]] {
+        let x = Tensor::from_vec(vec![1e8f32; 2], shape).unwrap().requires_grad_(true).unwrap();
+        let target = Tensor::zeros(vec![1; shape.len() - 1], DType::I64).unwrap();
+        let loss = cross_entropy(&x, &target, CrossEntropyOptions::default()).unwrap();
+        assert!((loss.item().unwrap() - 2f64.ln()).abs() < 1e-6, "{shape:?}: {loss}");
+        loss.backward().unwrap();
+        let grad = list(&x.grad().unwrap());
+        assert!(grad.iter().zip([-0.5, 0.5]).all(|(g, e)| (g - e).abs() < 1e-6), "{shape:?}: {grad:?}");
+    }
+}
