@@ -437,3 +437,16 @@ fn large_logits_do_not_round_the_cross_entropy_away() {
         assert!(grad.iter().zip([-0.5, 0.5]).all(|(g, e)| (g - e).abs() < 1e-6), "{shape:?}: {grad:?}");
     }
 }
+
+/// Each key of the row weighed 1 in the gradients: the logarithm of the sum was added to the greatest score.
+#[test]
+fn a_row_of_the_least_number_in_a_mask_weighs_keys_alike_in_both_directions() {
+    let mask = Tensor::full([2, 4], f64::from(f32::MIN), DType::F32).unwrap();
+    let options = AttentionOptions { mask: Some(&mask), ..Default::default() };
+    let [q, k] = [2, 4].map(|n| Tensor::ones([1, n, 3], DType::F32).unwrap());
+    let v = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 6.0], [1, 4, 1]).unwrap().requires_grad_(true).unwrap();
+    let y = scaled_dot_product_attention(&q, &k, &v, options).unwrap();
+    assert_eq!(list(&y), [3.0, 3.0]);
+    y.sum(()).unwrap().backward().unwrap();
+    assert_eq!(list(&v.grad().unwrap()), [0.5; 4]);
+}
