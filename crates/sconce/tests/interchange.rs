@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "memory of other libraries comes as pointers")]
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sconce::dlpack::{DataType, Device, DlTensor, ManagedTensor, READ_ONLY, Version};
 use sconce::{DType, ErrorKind, Result, Tensor};
@@ -93,10 +93,13 @@ struct Foreign {
     strides: Vec<i64>,
 }
 
-static DELETED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many this thread's test has had deleted.
+    static DELETED: Cell<usize> = const { Cell::new(0) };
+}
 
 unsafe extern "C" fn delete(managed: *mut ManagedTensor) {
-    DELETED.fetch_add(1, Ordering::Relaxed);
+    DELETED.set(DELETED.get() + 1);
     // SAFETY: `foreign` leaked it.
     drop(unsafe { Box::from_raw((*managed).manager_ctx.cast::<Foreign>()) });
 }
@@ -149,7 +152,7 @@ fn dlpack_takes_what_others_give_and_refuses_what_it_cannot() {
         // SAFETY: `foreign` makes valid ones, but for what is refused before it is used.
         unsafe { Tensor::from_dlpack(managed) }
     };
-    let deleted = || DELETED.load(Ordering::Relaxed);
+    let deleted = || DELETED.get();
     let before = deleted();
     let x = import(foreign(&[2, 3], None, |_| {})).unwrap();
     assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
@@ -202,6 +205,31 @@ fn dlpack_takes_what_others_give_and_refuses_what_it_cannot() {
         unsafe { delete(managed.as_ptr()) };
     }
     assert_eq!(deleted(), before + 15);
+}
+
+/// Elements were copied as integers of their size, at addresses that are not multiples of it.
+#[test]
+fn complex_numbers_that_are_aligned_to_their_halves_are_copied_as_such() {
+    let import = |shape: &[i64], strides: &[i64]| {
+        let change = |m: &mut ManagedTensor| {
+            m.dl_tensor.dtype = DataType { code: 5, bits: 64, lanes: 1 };
+            m.dl_tensor.byte_offset = 4;
+        };
+        // SAFETY: two complex numbers from the second of six float32 on.
+        unsafe { Tensor::from_dlpack(foreign(shape, Some(strides), change)).unwrap() }
+    };
+    let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let x = import(&[2], &[1]);
+    assert_eq!(x.dtype(), DType::C64);
+    let again = x.to_dlpack().unwrap();
+    // SAFETY: it is fresh.
+    assert_eq!(unsafe { again.as_ref() }.dl_tensor.data.addr() % 8, 4);
+    // SAFETY: as above, and used once.
+    drop(unsafe { Tensor::from_dlpack(again) });
+    assert_eq!(x.copy().unwrap().to_bytes().unwrap(), bytes(&[2.0, 3.0, 4.0, 5.0]));
+    assert_eq!(x.expand([3, 2]).unwrap().t().unwrap().copy().unwrap().numel(), 6);
+    x.copy_(&x.flip(&[0]).unwrap()).unwrap();
+    assert_eq!(x.to_bytes().unwrap(), bytes(&[4.0, 5.0, 2.0, 3.0]));
 }
 
 #[cfg(feature = "serde")]

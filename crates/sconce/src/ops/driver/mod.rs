@@ -18,7 +18,7 @@ pub(crate) use reduce::reduce;
 use sconce_kernels::{Compute, Dst, Elem, Rows, Src};
 use smallvec::{SmallVec, smallvec};
 
-use crate::tensor::dtype::Element;
+use crate::tensor::dtype::{Category, Element};
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
@@ -255,13 +255,13 @@ pub(crate) fn copy(op: &str, from: &Tensor, dtype: DType) -> Result<Tensor> {
 
 /// Copies elements of a dtype that is only stored, as integers of its size.
 fn copy_stored(op: &str, out: &Tensor, from: &Tensor) -> Result<()> {
-    let (elem, parts) = match out.dtype().size() {
-        1 => (Elem::U8, 1),
-        2 => (Elem::I16, 1),
-        4 => (Elem::I32, 1),
-        8 => (Elem::I64, 1),
-        // complex128 goes as two halves.
-        _ => (Elem::I64, 2),
+    // A complex number goes as its two halves: it need not be aligned to more.
+    let parts = if out.dtype().category() == Category::Complex { 2 } else { 1 };
+    let elem = match out.dtype().size() / parts {
+        1 => Elem::U8,
+        2 => Elem::I16,
+        4 => Elem::I32,
+        _ => Elem::I64,
     };
     let copy = clear_of(op, from, out)?;
     let from = copy.as_ref().unwrap_or(from);
