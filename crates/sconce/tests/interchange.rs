@@ -232,6 +232,32 @@ fn complex_numbers_that_are_aligned_to_their_halves_are_copied_as_such() {
     assert_eq!(x.to_bytes().unwrap(), bytes(&[4.0, 5.0, 2.0, 3.0]));
 }
 
+/// The input was read while the target was written: they are two storages.
+#[test]
+fn two_imports_of_one_buffer_are_seen_to_overlap() {
+    for n in [6, 100_000usize] {
+        let x = Tensor::arange(0, n as i64, 1, DType::F32).unwrap();
+        let (a, b) = (round_trip(&x), round_trip(&x));
+        for (to, from) in [(&x, &a), (&a, &b)] {
+            let part = |t: &Tensor, start: isize| t.narrow(0, start, n - 1).unwrap();
+            for found in
+                [message(part(to, 1).add_(&part(from, 0))), message(part(to, 1).copy_(&part(from, 0)))]
+            {
+                assert!(found.contains("share some of their memory"), "{found}");
+            }
+            // Another order of the same elements is copied first.
+            let turned = from.view([2, n / 2]).unwrap().t().unwrap();
+            let wanted = turned.to_vec::<f32>().unwrap();
+            to.view([n / 2, 2]).unwrap().copy_(&turned).unwrap();
+            assert_eq!(to.to_vec::<f32>().unwrap(), wanted);
+            // The very same view needs no copy; other parts do not meet.
+            to.add_(from).unwrap();
+            assert!(to.to_vec::<f32>().unwrap().iter().zip(&wanted).all(|(x, w)| *x == 2.0 * w));
+            to.narrow(0, 0, n / 2).unwrap().copy_(&from.narrow(0, n as isize / 2, n / 2).unwrap()).unwrap();
+        }
+    }
+}
+
 #[cfg(feature = "serde")]
 mod serialized {
     use super::*;
