@@ -258,6 +258,37 @@ fn two_imports_of_one_buffer_are_seen_to_overlap() {
     }
 }
 
+/// An offset made an address of a null pointer, and steps of single elements were refused or believed.
+#[test]
+fn dlpack_descriptions_at_the_edge_are_read_as_they_are_meant() {
+    // SAFETY: `foreign` makes valid ones, but for what is refused before it is used.
+    let import = |managed| unsafe { Tensor::from_dlpack(managed) };
+    for (change, expected) in [
+        (
+            (|m| (m.dl_tensor.data, m.dl_tensor.byte_offset) = (std::ptr::null_mut(), 64))
+                as fn(&mut ManagedTensor),
+            "no memory for 24 bytes",
+        ),
+        (|m| m.dl_tensor.byte_offset = u64::MAX, "byte_offset 18446744073709551615 overflows"),
+        (|m| m.dl_tensor.byte_offset = u64::MAX / 2, "byte_offset 9223372036854775807 overflows"),
+    ] {
+        let managed = foreign(&[6], None, change);
+        let found = message(import(managed));
+        assert!(found.contains(expected), "{found}\nlacks\n{expected}");
+        // SAFETY: `foreign` made it, and nobody deleted it.
+        unsafe { delete(managed.as_ptr()) };
+    }
+    for step in [-7, 0, 99, i64::MIN, i64::MAX] {
+        let x = import(foreign(&[1, 3, 1, 2], Some(&[step, 2, step, 1]), |_| {})).unwrap();
+        assert_eq!((x.strides(), x.is_contiguous()), (&[6, 2, 2, 1][..], true), "{step}");
+        assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+    let managed = Tensor::ones([100], DType::F32).unwrap().narrow(0, 50, 0).unwrap().to_dlpack().unwrap();
+    // SAFETY: it is fresh.
+    assert!(unsafe { managed.as_ref() }.dl_tensor.data.is_null());
+    assert_eq!(import(managed).unwrap().numel(), 0);
+}
+
 #[cfg(feature = "serde")]
 mod serialized {
     use super::*;
