@@ -2,7 +2,8 @@
 //! in memory.
 //!
 //! Forward keeps the greatest score and the sum of exponentials of each query so far and rescales what it has when a
-//! greater score comes (Dao et al. 2022); backward computes the weights again from the logarithm of that sum.
+//! greater score comes (Dao et al. 2022); backward computes the weights again from that score and the logarithm of the
+//! sum, which stay apart: beside a large score, as of a mask, the logarithm would be rounded away.
 
 use crate::gemm::{Mat, MatMut, Product, Scratch, product, with_scratch};
 use crate::isa::versions;
@@ -87,21 +88,21 @@ fn rows_mut<T>(ptr: *mut T, width: usize) -> MatMut<T> {
     MatMut { ptr, row: width as isize, col: 1 }
 }
 
-/// Computes `out = softmax(q · kᵀ · scale + mask) · v` and, for [`attention_backward`], the logarithm of each query's
-/// sum of exponentials. A query whose scores are all minus infinity gets zeros.
+/// Computes `out = softmax(q · kᵀ · scale + mask) · v` and, for [`attention_backward`], each query's greatest score and the
+/// logarithm of its sum of exponentials under that. A query whose scores are all minus infinity gets zeros.
 ///
 /// ```
 /// use sconce_kernels::{Attention, attention};
 /// let sizes = Attention { batch: 1, length: 1, source: 2, features: 1, values: 1, scale: 1.0, causal: false };
-/// let (q, k, v, mut out, mut log) = ([0f32], [1f32, 2.], [1f32, 3.], [0f32], [0f32]);
+/// let (q, k, v, mut out, mut logs) = ([0f32], [1f32, 2.], [1f32, 3.], [0f32], [9f32; 2]);
 /// // SAFETY: the arrays have the sizes above.
-/// unsafe { attention(&sizes, q.as_ptr(), k.as_ptr(), v.as_ptr(), None, out.as_mut_ptr(), log.as_mut_ptr()) };
-/// assert_eq!((out, log), ([2.0], [2f32.ln()]));
+/// unsafe { attention(&sizes, q.as_ptr(), k.as_ptr(), v.as_ptr(), None, out.as_mut_ptr(), logs.as_mut_ptr()) };
+/// assert_eq!((out, logs), ([2.0], [0.0, 2f32.ln()]));
 /// ```
 ///
 /// # Safety
 /// The arrays are row-major and valid for `batch` times their rows and columns from any thread; `out` has the shape of
-/// the queries with `values` columns, `log` one element for each query; the mask has an offset for each head and is valid
+/// the queries with `values` columns, `logs` two elements for each query; the mask has an offset for each head and is valid
 /// for all of their scores; what is written overlaps nothing else.
 pub unsafe fn attention<T: Float>(
     sizes: &Attention,
@@ -110,10 +111,10 @@ pub unsafe fn attention<T: Float>(
     v: *const T,
     mask: Option<Mask<'_, T>>,
     out: *mut T,
-    log: *mut T,
+    logs: *mut T,
 ) {
     let (a, blocks) = (*sizes, sizes.length.div_ceil(QUERIES));
-    let [q, k, v, out, log] = [q.cast_mut(), k.cast_mut(), v.cast_mut(), out, log].map(Shared);
+    let [q, k, v, out, logs] = [q.cast_mut(), k.cast_mut(), v.cast_mut(), out, logs].map(Shared);
     par::for_each(a.batch * blocks, |task| {
         let (head, first) = (task / blocks, task % blocks * QUERIES);
         let (row, queries) = (head * a.length + first, QUERIES.min(a.length - first));
@@ -127,7 +128,7 @@ pub unsafe fn attention<T: Float>(
                 v.get().add(head * a.source * a.values),
                 mask.as_ref(),
                 out.get().add(row * a.values),
-                log.get().add(row),
+                logs.get().add(2 * row),
             );
         }
     });
@@ -143,7 +144,7 @@ unsafe fn forward<T: Float>(
     v: *const T,
     mask: Option<&Mask<'_, T>>,
     out: *mut T,
-    log: *mut T,
+    logs: *mut T,
 ) {
     let (mut most, mut sums) = ([T::NEG_INFINITY; QUERIES], [T::ZERO; QUERIES]);
     with_scratch(&SCORES, |buffer| {
@@ -183,7 +184,9 @@ unsafe fn forward<T: Float>(
                     *x = *x * scale;
                 }
                 // Weights that are computed again under plus infinity are 0.
-                *log.add(i) = if none { -T::NEG_INFINITY } else { most[i] + sums[i].log() };
+                let (most, log) = if none { (T::ZERO, -T::NEG_INFINITY) } else { (most[i], sums[i].log()) };
+                *logs.add(2 * i) = most;
+                *logs.add(2 * i + 1) = log;
             }
         }
     });
@@ -288,7 +291,7 @@ pub unsafe fn attention_backward<T: Float>(
     v: *const T,
     mask: Option<Mask<'_, T>>,
     out: *const T,
-    log: *const T,
+    logs: *const T,
     grad: *const T,
     grads: AttentionGrads<T>,
 ) {
@@ -300,7 +303,7 @@ pub unsafe fn attention_backward<T: Float>(
     let mut others = vec![T::ZERO; a.batch * (parts - 1) * size];
     let mut dots = vec![T::ZERO; a.batch * a.length];
     let others_ptr = Shared(others.as_mut_ptr());
-    let [q, k, v, out, log, grad] = [q, k, v, out, log, grad].map(|p| Shared(p.cast_mut()));
+    let [q, k, v, out, logs, grad] = [q, k, v, out, logs, grad].map(|p| Shared(p.cast_mut()));
     let [gq, gk, gv] = [grads.q, grads.k, grads.v].map(Shared);
     let dots = Shared(dots.as_mut_ptr());
     par::for_ranges(a.batch * a.length, (1 << 15) / a.values.max(1), |from, to| {
@@ -325,7 +328,7 @@ pub unsafe fn attention_backward<T: Float>(
                 q: q.get().add(head * size),
                 k: k.get().add(head * a.source * a.features),
                 v: v.get().add(head * a.source * a.values),
-                log: log.get().add(head * a.length),
+                logs: logs.get().add(2 * head * a.length),
                 dots: dots.get().add(head * a.length),
                 grad: grad.get().add(head * a.length * a.values),
             };
@@ -359,7 +362,8 @@ struct Inputs<T> {
     q: *const T,
     k: *const T,
     v: *const T,
-    log: *const T,
+    /// Each query's greatest score and logarithm of the sum.
+    logs: *const T,
     /// Each query's product of the result and its gradient.
     dots: *const T,
     grad: *const T,
@@ -396,7 +400,8 @@ unsafe fn backward<T: Float>(
                     let seen = a.keys(i + r, j, keys);
                     let (w, s) = (weights.add(r * KEYS), slopes.add(r * KEYS));
                     let mask = addends(mask, head, i + r, j);
-                    slope(seen, keys, w, s, mask, *x.log.add(i + r), *x.dots.add(i + r), scale);
+                    let logs = (*x.logs.add(2 * (i + r)), *x.logs.add(2 * (i + r) + 1));
+                    slope(seen, keys, w, s, mask, logs, *x.dots.add(i + r), scale);
                 }
                 let (w, s) = (rows(weights, KEYS), rows(slopes, KEYS));
                 products((keys, values, queries), T::ONE, w.t(), grad, T::ONE, rows_mut(gv, values));
@@ -428,7 +433,7 @@ versions! {
     /// or is null.
     #[allow(clippy::too_many_arguments)]
     unsafe fn slope[T: Float][T](
-        seen: usize, keys: usize, weights: *mut T, slopes: *mut T, mask: *const T, log: T, dot: T, scale: T,
+        seen: usize, keys: usize, weights: *mut T, slopes: *mut T, mask: *const T, logs: (T, T), dot: T, scale: T,
     ) = slope_body
 }
 
@@ -440,7 +445,7 @@ unsafe fn slope_body<T: Float>(
     weights: *mut T,
     slopes: *mut T,
     mask: *const T,
-    log: T,
+    (most, log): (T, T),
     dot: T,
     scale: T,
 ) {
@@ -448,7 +453,7 @@ unsafe fn slope_body<T: Float>(
     unsafe {
         add_mask(seen, weights, mask);
         for j in 0..seen {
-            let w = (*weights.add(j) - log).exp();
+            let w = (*weights.add(j) - most - log).exp();
             *weights.add(j) = w;
             *slopes.add(j) = w * (*slopes.add(j) - dot) * scale;
         }

@@ -97,7 +97,7 @@ pub unsafe fn fill(shape: &[usize], out: Dst<'_>, value: Scalar) {
 
 /// Copies between views of one element type, as bits.
 unsafe fn same<U: Copy + Send + Sync>(shape: &[usize], out: Dst<'_>, src: Src<'_>) {
-    if out.ptr.cast_const() == src.ptr {
+    if out.ptr.cast_const() == src.ptr && out.strides == src.strides {
         return;
     }
     if let Some(len) = dense_len(shape, out.strides, src.strides)

@@ -235,19 +235,19 @@ unsafe fn strip_backward_body<T: Float>(
 /// Elements whose exponentials are kept at a time.
 const BLOCK: usize = 1024;
 
-/// Computes `log Σ exp(x) - x[target]` of each row, and the logarithm of the sum alone for
-/// [`cross_entropy_backward`].
+/// Computes `log Σ exp(x) - x[target]` of each row, and for [`cross_entropy_backward`] the row's greatest element and
+/// `log Σ exp(x - greatest)`: apart, because their sum would round the second away where the first is large.
 ///
 /// ```
-/// let (x, mut loss, mut log) = ([0f32, 0.], [0f32], [0f32]);
+/// let (x, mut loss, mut logs) = ([1e8f32, 1e8], [0f32], [0f32; 2]);
 /// // SAFETY: one row of two.
-/// unsafe { sconce_kernels::cross_entropy(1, 2, x.as_ptr(), &[1], loss.as_mut_ptr(), log.as_mut_ptr()) };
-/// assert_eq!((loss, log), ([2f32.ln()], [2f32.ln()]));
+/// unsafe { sconce_kernels::cross_entropy(1, 2, x.as_ptr(), &[1], loss.as_mut_ptr(), logs.as_mut_ptr()) };
+/// assert_eq!((loss, logs), ([2f32.ln()], [1e8, 2f32.ln()]));
 /// ```
 ///
 /// # Safety
-/// `x` is valid for `rows · cols` elements from any thread, `losses` and `logs` for `rows`, which overlap nothing else.
-/// There is a target for each row, not negative and less than `cols`.
+/// `x` is valid for `rows · cols` elements from any thread, `losses` for `rows` and `logs` for twice as many, which overlap
+/// nothing else. There is a target for each row, not negative and less than `cols`.
 pub unsafe fn cross_entropy<T: Float>(
     rows: usize,
     cols: usize,
@@ -263,24 +263,25 @@ pub unsafe fn cross_entropy<T: Float>(
             // SAFETY: row `r`, whose results this task alone writes.
             unsafe {
                 let x = x.get().add(r * cols);
-                let log = log_sum(cols, x);
-                *logs.get().add(r) = log;
-                *losses.get().add(r) = log - *x.add(targets[r] as usize);
+                let (base, log) = log_sum(cols, x);
+                *logs.get().add(2 * r) = base;
+                *logs.get().add(2 * r + 1) = log;
+                *losses.get().add(r) = log - (*x.add(targets[r] as usize) - base);
             }
         }
     });
 }
 
 versions! {
-    /// The logarithm of the sum of the exponentials.
+    /// The greatest element, and the logarithm of the sum of the exponentials of what the elements are above it.
     ///
     /// # Safety
     /// `x` has `n` elements.
-    unsafe fn log_sum[T: Float][T](n: usize, x: *const T) -> T = log_sum_body
+    unsafe fn log_sum[T: Float][T](n: usize, x: *const T) -> (T, T) = log_sum_body
 }
 
 #[inline(always)]
-unsafe fn log_sum_body<T: Float>(n: usize, x: *const T) -> T {
+unsafe fn log_sum_body<T: Float>(n: usize, x: *const T) -> (T, T) {
     let mut block = [T::ZERO; BLOCK];
     // SAFETY: `i < n` throughout.
     unsafe {
@@ -295,7 +296,7 @@ unsafe fn log_sum_body<T: Float>(n: usize, x: *const T) -> T {
             }
             sum += lanes::sum(part.len(), |i| part[i]);
         }
-        base + sum.log()
+        (base, sum.log())
     }
 }
 
@@ -319,7 +320,8 @@ pub unsafe fn cross_entropy_backward<T: Float>(
             // SAFETY: row `r`, whose gradient this task alone writes.
             unsafe {
                 let (g, to) = (*grad.get().add(r), grad_x.get().add(r * cols));
-                weighted(cols, x.get().add(r * cols), *logs.get().add(r), g, to);
+                let (base, log) = (*logs.get().add(2 * r), *logs.get().add(2 * r + 1));
+                weighted(cols, x.get().add(r * cols), base, log, g, to);
                 let target = to.add(targets[r] as usize);
                 *target = *target - g;
             }
@@ -328,17 +330,19 @@ pub unsafe fn cross_entropy_backward<T: Float>(
 }
 
 versions! {
-    /// `to[i] = exp(x[i] - log) * factor`.
+    /// `to[i] = exp(x[i] - base - log) * factor`.
     ///
     /// # Safety
     /// Both have `n` elements and do not overlap.
-    unsafe fn weighted[T: Float][T](n: usize, x: *const T, log: T, factor: T, to: *mut T) = weighted_body
+    unsafe fn weighted[T: Float][T](
+        n: usize, x: *const T, base: T, log: T, factor: T, to: *mut T,
+    ) = weighted_body
 }
 
 #[inline(always)]
-unsafe fn weighted_body<T: Float>(n: usize, x: *const T, log: T, factor: T, to: *mut T) {
+unsafe fn weighted_body<T: Float>(n: usize, x: *const T, base: T, log: T, factor: T, to: *mut T) {
     for i in 0..n {
         // SAFETY: `i < n`.
-        unsafe { *to.add(i) = (*x.add(i) - log).exp() * factor };
+        unsafe { *to.add(i) = (*x.add(i) - base - log).exp() * factor };
     }
 }

@@ -57,12 +57,13 @@ impl Inputs {
     }
 
     fn run(&self, a: &Attention) -> (Vec<f64>, Vec<f64>) {
-        let (mut out, mut log) = (vec![0.0; a.batch * a.length * a.values], vec![0.0; a.batch * a.length]);
+        let rows = a.batch * a.length;
+        let (mut out, mut logs) = (vec![0.0; rows * a.values], vec![0.0; 2 * rows]);
         let heads = vec![0; a.batch];
         let mask = self.mask.as_ref().map(|m| Mask { ptr: m.as_ptr(), heads: &heads, row: a.source });
         let (q, k, v) = (self.q.as_ptr(), self.k.as_ptr(), self.v.as_ptr());
-        unsafe { attention(a, q, k, v, mask, out.as_mut_ptr(), log.as_mut_ptr()) };
-        (out, log)
+        unsafe { attention(a, q, k, v, mask, out.as_mut_ptr(), logs.as_mut_ptr()) };
+        (out, logs)
     }
 }
 
@@ -93,7 +94,7 @@ fn attention_of_every_kind() {
 fn gradients_of_attention() {
     for (a, masked) in cases() {
         let x = Inputs::new(&a, masked);
-        let (out, log) = x.run(&a);
+        let (out, logs) = x.run(&a);
         let mut rng = Lcg(42);
         let grad: Vec<f64> = out.iter().map(|_| rng.unit() - 0.5).collect();
         let mut grads = [vec![9.0; x.q.len()], vec![9.0; x.k.len()], vec![9.0; x.v.len()]];
@@ -108,7 +109,7 @@ fn gradients_of_attention() {
                 x.v.as_ptr(),
                 mask,
                 out.as_ptr(),
-                log.as_ptr(),
+                logs.as_ptr(),
                 grad.as_ptr(),
                 AttentionGrads { q, k, v },
             );
@@ -144,12 +145,12 @@ fn attention_does_not_depend_on_threads() {
     let x = Inputs::new(&a, false);
     let run = |threads: usize| {
         set_threads(threads);
-        let (out, log) = x.run(&a);
+        let (out, logs) = x.run(&a);
         let mut grads = [vec![0.0; x.q.len()], vec![0.0; x.k.len()], vec![0.0; x.v.len()]];
         let [q, k, v] = [0, 1, 2].map(|i| grads[i].as_mut_ptr());
         let grads_to = AttentionGrads { q, k, v };
         let (q, k, v) = (x.q.as_ptr(), x.k.as_ptr(), x.v.as_ptr());
-        unsafe { attention_backward(&a, q, k, v, None, out.as_ptr(), log.as_ptr(), out.as_ptr(), grads_to) };
+        unsafe { attention_backward(&a, q, k, v, None, out.as_ptr(), logs.as_ptr(), out.as_ptr(), grads_to) };
         (out, grads)
     };
     let one = run(1);

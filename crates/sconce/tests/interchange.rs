@@ -2,9 +2,9 @@
 
 #![allow(unsafe_code, reason = "memory of other libraries comes as pointers")]
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sconce::dlpack::{DataType, Device, DlTensor, ManagedTensor, READ_ONLY, Version};
 use sconce::{DType, ErrorKind, Result, Tensor};
@@ -93,10 +93,13 @@ struct Foreign {
     strides: Vec<i64>,
 }
 
-static DELETED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// How many this thread's test has had deleted.
+    static DELETED: Cell<usize> = const { Cell::new(0) };
+}
 
 unsafe extern "C" fn delete(managed: *mut ManagedTensor) {
-    DELETED.fetch_add(1, Ordering::Relaxed);
+    DELETED.set(DELETED.get() + 1);
     // SAFETY: `foreign` leaked it.
     drop(unsafe { Box::from_raw((*managed).manager_ctx.cast::<Foreign>()) });
 }
@@ -149,7 +152,7 @@ fn dlpack_takes_what_others_give_and_refuses_what_it_cannot() {
         // SAFETY: `foreign` makes valid ones, but for what is refused before it is used.
         unsafe { Tensor::from_dlpack(managed) }
     };
-    let deleted = || DELETED.load(Ordering::Relaxed);
+    let deleted = || DELETED.get();
     let before = deleted();
     let x = import(foreign(&[2, 3], None, |_| {})).unwrap();
     assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
@@ -202,6 +205,88 @@ fn dlpack_takes_what_others_give_and_refuses_what_it_cannot() {
         unsafe { delete(managed.as_ptr()) };
     }
     assert_eq!(deleted(), before + 15);
+}
+
+/// Elements were copied as integers of their size, at addresses that are not multiples of it.
+#[test]
+fn complex_numbers_that_are_aligned_to_their_halves_are_copied_as_such() {
+    let import = |shape: &[i64], strides: &[i64]| {
+        let change = |m: &mut ManagedTensor| {
+            m.dl_tensor.dtype = DataType { code: 5, bits: 64, lanes: 1 };
+            m.dl_tensor.byte_offset = 4;
+        };
+        // SAFETY: two complex numbers from the second of six float32 on.
+        unsafe { Tensor::from_dlpack(foreign(shape, Some(strides), change)).unwrap() }
+    };
+    let bytes = |x: &[f32]| x.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let x = import(&[2], &[1]);
+    assert_eq!(x.dtype(), DType::C64);
+    let again = x.to_dlpack().unwrap();
+    // SAFETY: it is fresh.
+    assert_eq!(unsafe { again.as_ref() }.dl_tensor.data.addr() % 8, 4);
+    // SAFETY: as above, and used once.
+    drop(unsafe { Tensor::from_dlpack(again) });
+    assert_eq!(x.copy().unwrap().to_bytes().unwrap(), bytes(&[2.0, 3.0, 4.0, 5.0]));
+    assert_eq!(x.expand([3, 2]).unwrap().t().unwrap().copy().unwrap().numel(), 6);
+    x.copy_(&x.flip(&[0]).unwrap()).unwrap();
+    assert_eq!(x.to_bytes().unwrap(), bytes(&[4.0, 5.0, 2.0, 3.0]));
+}
+
+/// The input was read while the target was written: they are two storages.
+#[test]
+fn two_imports_of_one_buffer_are_seen_to_overlap() {
+    for n in [6, 100_000usize] {
+        let x = Tensor::arange(0, n as i64, 1, DType::F32).unwrap();
+        let (a, b) = (round_trip(&x), round_trip(&x));
+        for (to, from) in [(&x, &a), (&a, &b)] {
+            let part = |t: &Tensor, start: isize| t.narrow(0, start, n - 1).unwrap();
+            for found in
+                [message(part(to, 1).add_(&part(from, 0))), message(part(to, 1).copy_(&part(from, 0)))]
+            {
+                assert!(found.contains("share some of their memory"), "{found}");
+            }
+            // Another order of the same elements is copied first.
+            let turned = from.view([2, n / 2]).unwrap().t().unwrap();
+            let wanted = turned.to_vec::<f32>().unwrap();
+            to.view([n / 2, 2]).unwrap().copy_(&turned).unwrap();
+            assert_eq!(to.to_vec::<f32>().unwrap(), wanted);
+            // The very same view needs no copy; other parts do not meet.
+            to.add_(from).unwrap();
+            assert!(to.to_vec::<f32>().unwrap().iter().zip(&wanted).all(|(x, w)| *x == 2.0 * w));
+            to.narrow(0, 0, n / 2).unwrap().copy_(&from.narrow(0, n as isize / 2, n / 2).unwrap()).unwrap();
+        }
+    }
+}
+
+/// An offset made an address of a null pointer, and steps of single elements were refused or believed.
+#[test]
+fn dlpack_descriptions_at_the_edge_are_read_as_they_are_meant() {
+    // SAFETY: `foreign` makes valid ones, but for what is refused before it is used.
+    let import = |managed| unsafe { Tensor::from_dlpack(managed) };
+    for (change, expected) in [
+        (
+            (|m| (m.dl_tensor.data, m.dl_tensor.byte_offset) = (std::ptr::null_mut(), 64))
+                as fn(&mut ManagedTensor),
+            "no memory for 24 bytes",
+        ),
+        (|m| m.dl_tensor.byte_offset = u64::MAX, "byte_offset 18446744073709551615 overflows"),
+        (|m| m.dl_tensor.byte_offset = u64::MAX / 2, "byte_offset 9223372036854775807 overflows"),
+    ] {
+        let managed = foreign(&[6], None, change);
+        let found = message(import(managed));
+        assert!(found.contains(expected), "{found}\nlacks\n{expected}");
+        // SAFETY: `foreign` made it, and nobody deleted it.
+        unsafe { delete(managed.as_ptr()) };
+    }
+    for step in [-7, 0, 99, i64::MIN, i64::MAX] {
+        let x = import(foreign(&[1, 3, 1, 2], Some(&[step, 2, step, 1]), |_| {})).unwrap();
+        assert_eq!((x.strides(), x.is_contiguous()), (&[6, 2, 2, 1][..], true), "{step}");
+        assert_eq!(x.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+    let managed = Tensor::ones([100], DType::F32).unwrap().narrow(0, 50, 0).unwrap().to_dlpack().unwrap();
+    // SAFETY: it is fresh.
+    assert!(unsafe { managed.as_ref() }.dl_tensor.data.is_null());
+    assert_eq!(import(managed).unwrap().numel(), 0);
 }
 
 #[cfg(feature = "serde")]

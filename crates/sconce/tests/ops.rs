@@ -2,8 +2,9 @@
 
 use sconce::autograd::{self, Backward, GradCheck, gradcheck, gradgradcheck};
 use sconce::functional::{
-    AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions, MaxPool2dOptions, avg_pool2d,
-    conv_transpose2d, conv1d, conv2d, max_pool2d, max_pool2d_with_indices,
+    AttentionOptions, AvgPool2dOptions, Conv1dOptions, Conv2dOptions, ConvTranspose2dOptions,
+    CrossEntropyOptions, MaxPool2dOptions, avg_pool2d, conv_transpose2d, conv1d, conv2d, cross_entropy,
+    max_pool2d, max_pool2d_with_indices, scaled_dot_product_attention,
 };
 use sconce::ops::OPS;
 use sconce::ops::registry::{OpInfo, Sample};
@@ -399,4 +400,53 @@ fn a_window_far_larger_than_its_input_costs_no_more_than_the_input() {
     // Only one element of the input is seen.
     let options = Conv1dOptions { stride: [usize::MAX], ..Default::default() };
     assert_eq!(conv1d(&line, &taps, None, options).unwrap().to_vec::<f32>().unwrap(), [6.0]);
+}
+
+/// Panicked: the step of a dimension of one key was taken to mean something.
+#[test]
+fn a_mask_of_a_single_key_may_have_any_steps() {
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32).unwrap();
+    let masks = [
+        ("no dimensions", zeros(&[])),
+        ("turned", zeros(&[1, 3]).t().unwrap()),
+        ("heads turned", zeros(&[1, 3, 2]).transpose(0, 2).unwrap()),
+        ("one for all", zeros(&[1, 1])),
+        ("bool", Tensor::ones((), DType::Bool).unwrap()),
+    ];
+    for (what, mask) in masks {
+        let (q, k) = (zeros(&[2, 3, 4]), zeros(&[2, 1, 4]));
+        let v = Tensor::from_vec(vec![5.0f32, 7.0], [2, 1, 1]).unwrap().requires_grad_(true).unwrap();
+        let options = AttentionOptions { mask: Some(&mask), ..Default::default() };
+        let y = scaled_dot_product_attention(&q, &k, &v, options).unwrap();
+        assert_eq!(list(&y), [5.0, 5.0, 5.0, 7.0, 7.0, 7.0], "{what}");
+        y.sum(()).unwrap().backward().unwrap();
+        assert_eq!(list(&v.grad().unwrap()), [3.0, 3.0], "{what}");
+    }
+}
+
+/// The loss was 0 and the gradient that of a certain mistake: the logarithm of the sum was added to the greatest logit.
+#[test]
+fn large_logits_do_not_round_the_cross_entropy_away() {
+    for shape in [&[1usize, 2][..], &[1, 2, 1]] {
+        let x = Tensor::from_vec(vec![1e8f32; 2], shape).unwrap().requires_grad_(true).unwrap();
+        let target = Tensor::zeros(vec![1; shape.len() - 1], DType::I64).unwrap();
+        let loss = cross_entropy(&x, &target, CrossEntropyOptions::default()).unwrap();
+        assert!((loss.item().unwrap() - 2f64.ln()).abs() < 1e-6, "{shape:?}: {loss}");
+        loss.backward().unwrap();
+        let grad = list(&x.grad().unwrap());
+        assert!(grad.iter().zip([-0.5, 0.5]).all(|(g, e)| (g - e).abs() < 1e-6), "{shape:?}: {grad:?}");
+    }
+}
+
+/// Each key of the row weighed 1 in the gradients: the logarithm of the sum was added to the greatest score.
+#[test]
+fn a_row_of_the_least_number_in_a_mask_weighs_keys_alike_in_both_directions() {
+    let mask = Tensor::full([2, 4], f64::from(f32::MIN), DType::F32).unwrap();
+    let options = AttentionOptions { mask: Some(&mask), ..Default::default() };
+    let [q, k] = [2, 4].map(|n| Tensor::ones([1, n, 3], DType::F32).unwrap());
+    let v = Tensor::from_vec(vec![1.0f32, 2.0, 3.0, 6.0], [1, 4, 1]).unwrap().requires_grad_(true).unwrap();
+    let y = scaled_dot_product_attention(&q, &k, &v, options).unwrap();
+    assert_eq!(list(&y), [3.0, 3.0]);
+    y.sum(()).unwrap().backward().unwrap();
+    assert_eq!(list(&v.grad().unwrap()), [0.5; 4]);
 }

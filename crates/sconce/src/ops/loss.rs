@@ -173,7 +173,7 @@ fn along_classes(weight: &Tensor, rank: usize) -> Result<Tensor> {
 /// log Σ eˣ − x at the target, per element: the cross entropy of class indices.
 #[derive(Debug, Default)]
 struct CrossEntropy {
-    /// The logarithm of each row's sum, once it is known; of logits `[N, C]` only.
+    /// Each row's greatest logit and logarithm of the sum under it, once they are known; of logits `[N, C]` only.
     logs: OnceLock<Tensor>,
 }
 
@@ -188,8 +188,7 @@ impl Op for CrossEntropy {
             let _ = self.logs.set(logs);
             return Ok(losses);
         }
-        let picked = x[0].gather(1, x[1])?;
-        x[0].logsumexp(keepdim(1))?.sub(&picked)
+        x[0].log_softmax(1)?.gather(1, x[1])?.neg()
     }
 
     fn saves(&self, _: &[bool]) -> Saves {

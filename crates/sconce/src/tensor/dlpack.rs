@@ -188,8 +188,12 @@ impl Tensor {
         let dtype = data_type(self.dtype())
             .ok_or_else(|| Error::dtype(format!("to_dlpack: DLPack has no {}", self.dtype())))?;
         let signed = |sizes: &[usize]| -> Box<[i64]> { sizes.iter().map(|&n| n as i64).collect() };
-        // Within the storage, or never used if there are no elements.
-        let data = self.storage().ptr().wrapping_add(self.storage_offset() * self.dtype().size());
+        let data = match self.numel() {
+            // As DLPack asks for.
+            0 => std::ptr::null_mut(),
+            // Within the storage.
+            _ => self.storage().ptr().wrapping_add(self.storage_offset() * self.dtype().size()),
+        };
         let mut exported = Box::new(Exported {
             managed: ManagedTensor {
                 version: VERSION,
@@ -233,9 +237,12 @@ impl Tensor {
     ///
     /// # Safety
     ///
-    /// - The pointer is valid and leads to a valid tensor of the memory of this process, with initialised elements and, of
-    ///   dtype bool, such that are 0 or 1. Nobody else calls its deleter, which may be called on any thread.
-    /// - While a tensor on the memory is read here, nobody else writes to it; while one is written, nobody else touches it.
+    /// - The pointer is valid and leads to a valid tensor of the memory of this process. Nobody else calls its deleter, which
+    ///   may be called on any thread.
+    /// - All bytes from the first element to the last, also those between elements that steps leave out, are one allocation's
+    ///   and initialised; of dtype bool, they are 0 or 1.
+    /// - While a tensor on the memory is read here, nobody else writes to any of these bytes; while one is written, nobody
+    ///   else touches them.
     pub unsafe fn from_dlpack(managed: NonNull<ManagedTensor>) -> Result<Tensor> {
         const NAME: &str = "from_dlpack";
         // SAFETY: the caller's contract.
@@ -263,16 +270,20 @@ impl Tensor {
         let (shape, strides) =
             unsafe { (numbers(*shape, *ndim as usize), numbers(*strides, *ndim as usize)) };
         let layout = layout(NAME, shape.unwrap_or_default(), strides, *ndim as usize)?;
-        let bytes = end(&layout)
-            .and_then(|n| n.checked_mul(element.size()))
-            .filter(|&n| n <= isize::MAX as usize)
-            .ok_or_else(|| {
-                Error::shape(format!("{NAME}: shape {shape:?} with strides {strides:?} overflows"))
-            })?;
-        let first = data.cast::<u8>().wrapping_add(*byte_offset as usize);
+        let bytes = end(&layout).and_then(|n| n.checked_mul(element.size()));
+        let offset = usize::try_from(*byte_offset).ok();
+        let last = bytes.zip(offset).and_then(|(n, offset)| n.checked_add(offset));
+        let ends = last.filter(|&n| n <= isize::MAX as usize).and_then(|n| data.addr().checked_add(n));
+        let (Some(bytes), Some(offset), Some(_)) = (bytes, offset, ends) else {
+            return Err(Error::shape(format!(
+                "{NAME}: shape {shape:?} with strides {strides:?} and byte_offset {byte_offset} overflows"
+            )));
+        };
+        let first =
+            NonNull::new(data.cast::<u8>()).and_then(|data| NonNull::new(data.as_ptr().wrapping_add(offset)));
         let part = if element.category() == Category::Complex { element.size() / 2 } else { element.size() };
         let owner = || Imported(managed);
-        let storage = match NonNull::new(first) {
+        let storage = match first {
             // Nothing is ever read.
             _ if bytes == 0 => {
                 drop(owner());
@@ -315,11 +326,17 @@ fn layout(op: &str, shape: &[i64], strides: Option<&[i64]>, ndim: usize) -> Resu
     }
     let shape = unsigned("size", shape)?;
     checked_numel(&shape)?;
-    let strides = match strides {
-        Some(strides) if !shape.contains(&0) => unsigned("stride", strides)?,
-        _ => contiguous_strides(&shape),
-    };
-    Ok(Layout { shape, strides, offset: 0 })
+    let mut steps = contiguous_strides(&shape);
+    if let Some(strides) = strides.filter(|_| !shape.contains(&0)) {
+        // The step of a single element leads nowhere, so it may be any number.
+        let matters: Vec<i64> =
+            strides.iter().zip(&shape).map(|(&s, &n)| if n == 1 { 0 } else { s }).collect();
+        let given = unsigned("stride", &matters)?;
+        for (d, step) in steps.iter_mut().enumerate().filter(|&(d, _)| shape[d] != 1) {
+            *step = given[d];
+        }
+    }
+    Ok(Layout { shape, strides: steps, offset: 0 })
 }
 
 /// One past the last element that a layout reaches; `None` if that overflows.

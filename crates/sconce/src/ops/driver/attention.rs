@@ -44,7 +44,8 @@ impl Addends {
         let mut shape = query.shape()[..=dims].to_vec();
         shape.push(source);
         let strides = broadcast_strides(mask.shape(), mask.strides(), &shape);
-        assert!(mask.shape().last() == Some(&source) && strides[dims + 1] == 1, "checked by the caller");
+        let adjacent = source == 1 || strides[dims + 1] == 1;
+        assert!(mask.shape().last() == Some(&source) && adjacent, "checked by the caller");
         let batch = shape[..dims].iter().product();
         let offset = |head: usize| {
             let walk = (0..dims).rev().scan(head, |rest, d| {
@@ -69,7 +70,7 @@ fn addends(mask: Option<&Tensor>, query: &Tensor, sizes: &Attention) -> Option<A
     })
 }
 
-/// Attention, and the logarithm of each query's sum of exponentials.
+/// Attention, and each query's greatest score and logarithm of the sum of exponentials under it, `[…, 2]`.
 pub(crate) fn forward(
     op: &str,
     inputs: [&Tensor; 3],
@@ -82,7 +83,9 @@ pub(crate) fn forward(
     let addends = addends(mask, &q, &sizes);
     let mut shape = q.shape().to_vec();
     shape.pop();
-    let log = Fresh::new(op, &shape, dtype)?;
+    shape.push(2);
+    let logs = Fresh::new(op, &shape, dtype)?;
+    shape.pop();
     shape.push(sizes.values);
     let out = Fresh::new(op, &shape, dtype)?;
     let locked: Vec<&Tensor> = [&q, &k, &v].into_iter().chain(mask).collect();
@@ -91,10 +94,10 @@ pub(crate) fn forward(
     // within its storage; all are locked; the outputs are new.
     with_float!(dtype, T => unsafe {
         let mask = addends.as_ref().zip(mask).map(|(a, mask)| a.kernel::<T>(mask));
-        sconce_kernels::attention::<T>(&sizes, read(&q), read(&k), read(&v), mask, out.ptr(), log.ptr());
+        sconce_kernels::attention::<T>(&sizes, read(&q), read(&k), read(&v), mask, out.ptr(), logs.ptr());
     });
     drop(locks);
-    Ok((out.tensor(), log.tensor()))
+    Ok((out.tensor(), logs.tensor()))
 }
 
 /// The gradients of query, key and value, from what [`forward`] returned and the gradient of its result.
@@ -102,15 +105,15 @@ pub(crate) fn backward(
     op: &str,
     inputs: [&Tensor; 3],
     mask: Option<&Tensor>,
-    (out, log, grad): (&Tensor, &Tensor, &Tensor),
+    (out, logs, grad): (&Tensor, &Tensor, &Tensor),
     scale: f64,
     causal: bool,
 ) -> Result<[Tensor; 3]> {
     let (dtype, sizes) = (wide(inputs[0].dtype()), sizes(inputs, scale, causal));
     assert!(
         out.shape() == grad.shape()
-            && log.numel() == sizes.batch * sizes.length
-            && out.numel() == log.numel() * sizes.values,
+            && logs.numel() == 2 * sizes.batch * sizes.length
+            && out.numel() == sizes.batch * sizes.length * sizes.values,
         "what the forward pass returned"
     );
     let [q, k, v] = [dense(inputs[0], dtype)?, dense(inputs[1], dtype)?, dense(inputs[2], dtype)?];
@@ -121,14 +124,14 @@ pub(crate) fn backward(
         Fresh::new(op, k.shape(), dtype)?,
         Fresh::new(op, v.shape(), dtype)?,
     ];
-    let locked: Vec<&Tensor> = [&q, &k, &v, &out, log, &grad].into_iter().chain(mask).collect();
+    let locked: Vec<&Tensor> = [&q, &k, &v, &out, logs, &grad].into_iter().chain(mask).collect();
     let locks = lock(op, &locked, None)?;
-    // SAFETY: as in `forward`; `out` and `grad` have the shape of the result, `log` an element for each query.
+    // SAFETY: as in `forward`; `out` and `grad` have the shape of the result, `logs` two elements for each query.
     with_float!(dtype, T => unsafe {
         let mask = addends.as_ref().zip(mask).map(|(a, mask)| a.kernel::<T>(mask));
         let grads = AttentionGrads { q: gq.ptr(), k: gk.ptr(), v: gv.ptr() };
-        let (out, log, grad) = (read(&out), read(log), read(&grad));
-        sconce_kernels::attention_backward::<T>(&sizes, read(&q), read(&k), read(&v), mask, out, log, grad, grads);
+        let (out, logs, grad) = (read(&out), read(logs), read(&grad));
+        sconce_kernels::attention_backward::<T>(&sizes, read(&q), read(&k), read(&v), mask, out, logs, grad, grads);
     });
     drop(locks);
     Ok([gq.tensor(), gk.tensor(), gv.tensor()])

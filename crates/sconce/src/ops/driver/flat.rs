@@ -136,13 +136,18 @@ pub(super) fn map_into<T: Compute, const N: usize>(
         return None;
     }
     let flat = Flat::<T, N>::new(inputs, out)?;
-    if inputs.iter().any(|t| t.shares_storage(out) && !t.is(out)) {
-        return None;
+    let start = address(out) as usize;
+    for i in 0..N {
+        let (from, n_in) = (flat.ptrs[i] as usize, if flat.repeats[i] { 1 } else { n });
+        let meets = from < start + n * size_of::<T>() && start < from + n_in * size_of::<T>();
+        if meets && !inputs[i].is(out) {
+            return None;
+        }
     }
     let run = || {
         let _locks = lock_beside(op, inputs, out)?;
         // SAFETY: the target is locked for writing and has `n` adjacent elements of type `T`; every input is the target,
-        // or lies in other memory that is locked for reading and has `n` such elements, or one that repeats.
+        // or lies in other memory that is locked and has `n` such elements, or one that repeats.
         unsafe { sconce_kernels::map_flat::<T, N>(n, address(out).cast(), flat.ptrs, flat.repeats, rows) };
         Ok(())
     };

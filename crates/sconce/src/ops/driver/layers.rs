@@ -107,12 +107,13 @@ unsafe fn classes<'a>(x: &Tensor, targets: &'a Tensor) -> &'a [i64] {
     targets
 }
 
-/// The cross entropy of each row of logits, `[rows, 1]`, at its class, and the logarithm of each row's sum of exponentials.
+/// The cross entropy of each row of logits, `[rows, 1]`, at its class, and its greatest logit and logarithm of the sum of
+/// exponentials under that, `[rows, 2]`.
 pub(crate) fn cross_entropy(op: &str, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
     let dtype = wide(x.dtype());
     let (x_dense, targets) = (dense(x, dtype)?, targets.detach().contiguous()?);
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
-    let (losses, logs) = (Fresh::new(op, &[rows, 1], dtype)?, Fresh::new(op, &[rows], dtype)?);
+    let (losses, logs) = (Fresh::new(op, &[rows, 1], dtype)?, Fresh::new(op, &[rows, 2], dtype)?);
     let locks = lock(op, &[&x_dense, &targets], None)?;
     // SAFETY: the input has `rows · cols` elements of the compute type; inputs are locked, outputs new.
     with_float!(dtype, T => unsafe {
@@ -133,7 +134,7 @@ pub(crate) fn cross_entropy_backward(
 ) -> Result<Tensor> {
     let dtype = wide(x.dtype());
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
-    assert!(grad.numel() == rows && logs.numel() == rows && logs.dtype() == dtype, "one of each per row");
+    assert!(grad.numel() == rows && logs.shape() == [rows, 2] && logs.dtype() == dtype, "those of each row");
     let (x_dense, targets, grad) = (dense(x, dtype)?, targets.detach().contiguous()?, dense(grad, dtype)?);
     let out = Fresh::new(op, x.shape(), dtype)?;
     let locks = lock(op, &[&x_dense, &targets, logs, &grad], None)?;

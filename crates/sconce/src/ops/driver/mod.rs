@@ -18,7 +18,7 @@ pub(crate) use reduce::reduce;
 use sconce_kernels::{Compute, Dst, Elem, Rows, Src};
 use smallvec::{SmallVec, smallvec};
 
-use crate::tensor::dtype::Element;
+use crate::tensor::dtype::{Category, Element};
 use crate::tensor::layout::{Layout, broadcast_strides};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
@@ -255,13 +255,13 @@ pub(crate) fn copy(op: &str, from: &Tensor, dtype: DType) -> Result<Tensor> {
 
 /// Copies elements of a dtype that is only stored, as integers of its size.
 fn copy_stored(op: &str, out: &Tensor, from: &Tensor) -> Result<()> {
-    let (elem, parts) = match out.dtype().size() {
-        1 => (Elem::U8, 1),
-        2 => (Elem::I16, 1),
-        4 => (Elem::I32, 1),
-        8 => (Elem::I64, 1),
-        // complex128 goes as two halves.
-        _ => (Elem::I64, 2),
+    // A complex number goes as its two halves: it need not be aligned to more.
+    let parts = if out.dtype().category() == Category::Complex { 2 } else { 1 };
+    let elem = match out.dtype().size() / parts {
+        1 => Elem::U8,
+        2 => Elem::I16,
+        4 => Elem::I32,
+        _ => Elem::I64,
     };
     let copy = clear_of(op, from, out)?;
     let from = copy.as_ref().unwrap_or(from);
@@ -360,19 +360,20 @@ pub(crate) fn check_writable(op: &str, out: &Tensor, from: &[usize]) -> Result<(
 /// A copy of an input that overlaps the target without being the very same view; `None` if it may be used as it is.
 ///
 /// Dense views that overlap in part are refused, as in PyTorch: what is read would depend on the order of writing.
+/// Addresses are compared, not storages: several may lie on memory that was imported or exported.
 fn clear_of(op: &str, t: &Tensor, out: &Tensor) -> Result<Option<Tensor>> {
-    if !t.shares_storage(out) {
+    if t.numel() == 0 || out.numel() == 0 {
         return Ok(None);
     }
     let bytes = |t: &Tensor| {
-        let size = t.dtype().size();
-        (t.storage_offset() * size, t.layout().end() * size)
+        let start = address(t) as usize;
+        (start, start + (t.layout().end() - t.storage_offset()) * t.dtype().size())
     };
     let ((a, a_end), (b, b_end)) = (bytes(t), bytes(out));
-    if a_end <= b || b_end <= a || t.numel() == 0 || out.numel() == 0 {
+    if a_end <= b || b_end <= a {
         return Ok(None);
     }
-    let same_place = t.storage_offset() == out.storage_offset() && t.dtype() == out.dtype();
+    let same_place = a == b && t.dtype() == out.dtype();
     if same_place && t.shape() == out.shape() && t.strides() == out.strides() {
         return Ok(None);
     }

@@ -154,7 +154,7 @@ impl<'a> Checked<'a> {
         };
         let inputs = [query.contiguous()?, key.contiguous()?, value.contiguous()?];
         let inputs: Vec<&Tensor> = inputs.iter().chain(&mask).collect();
-        let op = Attention { masked: mask.is_some(), causal: *causal, scale: *scale, log: OnceLock::new() };
+        let op = Attention { masked: mask.is_some(), causal: *causal, scale: *scale, logs: OnceLock::new() };
         apply(op, &inputs).map(Some)
     }
 }
@@ -172,7 +172,8 @@ fn addends(mask: &Tensor, dtype: DType, source: usize) -> Result<Tensor> {
         mask.detach().to(dtype)?
     };
     match (mask.shape().last(), mask.strides().last()) {
-        (Some(&n), Some(&1)) if n == source => Ok(mask),
+        // Nothing is adjacent to a single key.
+        (Some(&n), Some(&step)) if n == source && (n == 1 || step == 1) => Ok(mask),
         _ => {
             let mut shape = mask.shape().to_vec();
             shape.pop();
@@ -216,8 +217,8 @@ struct Attention {
     masked: bool,
     causal: bool,
     scale: f64,
-    /// The logarithm of each query's sum of exponentials, once it is known.
-    log: OnceLock<Tensor>,
+    /// Each query's greatest score and logarithm of the sum of exponentials under it, once they are known.
+    logs: OnceLock<Tensor>,
 }
 
 impl Op for Attention {
@@ -226,8 +227,8 @@ impl Op for Attention {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        let (y, log) = blocks::forward(OP, [x[0], x[1], x[2]], x.get(3).copied(), self.scale, self.causal)?;
-        let _ = self.log.set(log);
+        let (y, logs) = blocks::forward(OP, [x[0], x[1], x[2]], x.get(3).copied(), self.scale, self.causal)?;
+        let _ = self.logs.set(logs);
         Ok(y)
     }
 
@@ -249,9 +250,10 @@ impl Op for Attention {
                 weights.transpose(-2, -1)?.matmul(grad)?,
             ]
         } else {
-            let log = self.log.get().ok_or_else(|| Error::autograd("attention: backward before forward"))?;
+            let logs =
+                self.logs.get().ok_or_else(|| Error::autograd("attention: backward before forward"))?;
             let y = saved.output()?;
-            blocks::backward(OP, [&q, &k, &v], mask.as_ref(), (&y, log, grad), self.scale, self.causal)?
+            blocks::backward(OP, [&q, &k, &v], mask.as_ref(), (&y, logs, grad), self.scale, self.causal)?
         };
         let mut grads: Grads = grads.into_iter().map(Some).collect();
         grads.extend(mask.map(|_| None));
