@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release --example prune_digits`
 
-#[allow(dead_code, reason = "each example uses a part of it")]
 #[path = "common/digits.rs"]
 mod data;
 

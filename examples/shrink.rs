@@ -3,7 +3,6 @@
 //!
 //! `cargo run --release --example shrink`
 
-#[allow(dead_code, reason = "each example uses a part of it")]
 #[path = "common/digits.rs"]
 mod data;
 

@@ -3,11 +3,10 @@
 //!
 //! `cargo run --release --example transfer`
 
-#[allow(dead_code, reason = "each example uses a part of it")]
 #[path = "common/digits.rs"]
 mod data;
 
-use data::{BATCH, Digits, TRAIN, cross_entropy};
+use data::{BATCH, Digits, TRAIN, accuracy, cross_entropy};
 use sconce::nn::{BatchNorm1d, Linear, ReLU, Sequential, StateDict};
 use sconce::optim::{Optimizer, Outcome, Sgd};
 use sconce::prelude::*;
@@ -33,10 +32,6 @@ fn only(x: &Tensor, y: &Tensor, first: i64) -> Result<(Tensor, Tensor)> {
     let count = rows.len();
     let rows = Tensor::from_vec(rows, [count])?;
     Ok((x.index_select(0, &rows)?, y.index_select(0, &rows)?.sub(first)?))
-}
-
-fn accuracy(net: &Net, (x, y): &(Tensor, Tensor)) -> Result<f64> {
-    no_grad(|| Ok(100.0 * net.forward(x)?.argmax(1)?.eq(y)?.to(DType::F32)?.mean(())?.item()?))
 }
 
 /// Trains what the optimiser holds; prints the audit of the first step.
@@ -94,7 +89,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut net = Net { features, head: Linear::new(16, 5)? };
     println!("digits 0 to 4");
     fit(&mut net, &source, Net::train)?;
-    println!("accuracy {:.2} %\n", accuracy(&net, &source_test)?);
+    println!("accuracy {:.2} %\n", accuracy(&source_test, |x| net.forward(x))?);
 
     // The first trap: frozen parameters do not stop batch normalisation from counting.
     net.head = Linear::new(16, 5)?;
@@ -103,7 +98,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     fit(&mut net, &target, Net::train)?;
     println!(
         "accuracy {:.2} %, moved: {}\n",
-        accuracy(&net, &target_test)?,
+        accuracy(&target_test, |x| net.forward(x))?,
         moved(&net, &pretrained)?.join(", ")
     );
 
@@ -115,7 +110,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         net.features.eval();
     })?;
     let names = moved(&net, &pretrained)?;
-    println!("accuracy {:.2} %, moved: {}\n", accuracy(&net, &target_test)?, names.join(", "));
+    println!("accuracy {:.2} %, moved: {}\n", accuracy(&target_test, |x| net.forward(x))?, names.join(", "));
     assert_eq!(names, ["head.weight", "head.bias"]);
 
     // The last block is unfrozen: it learns, its statistics follow, what is below stays.
@@ -124,6 +119,6 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         net.train();
         net.features.eval();
     })?;
-    println!("accuracy {:.2} %", accuracy(&net, &target_test)?);
+    println!("accuracy {:.2} %", accuracy(&target_test, |x| net.forward(x))?);
     Ok(())
 }

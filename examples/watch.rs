@@ -2,7 +2,6 @@
 //!
 //! `cargo run --release --example watch`
 
-#[allow(dead_code, reason = "each example uses a part of it")]
 #[path = "common/digits.rs"]
 mod data;
 

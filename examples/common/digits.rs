@@ -1,5 +1,7 @@
 //! The UCI digits of `data/digits.csv.gz`, for the examples.
 
+#![allow(dead_code, reason = "each example uses a part of it")]
+
 use std::io::Read;
 use std::path::Path;
 
@@ -57,9 +59,16 @@ impl Digits {
 
     /// The share of the test set that a function from images to scores gets right, in percent.
     pub(crate) fn accuracy(&self, forward: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<f64> {
-        let (x, y) = self.test()?;
-        no_grad(|| Ok(100.0 * forward(&x)?.argmax(1)?.eq(&y)?.to(DType::F32)?.mean(())?.item()?))
+        accuracy(&self.test()?, forward)
     }
+}
+
+/// The share of labels that a function from images to scores gets right, in percent.
+pub(crate) fn accuracy(
+    (x, y): &(Tensor, Tensor),
+    forward: impl FnOnce(&Tensor) -> Result<Tensor>,
+) -> Result<f64> {
+    no_grad(|| Ok(100.0 * forward(x)?.argmax(1)?.eq(y)?.to(DType::F32)?.mean(())?.item()?))
 }
 
 pub(crate) fn cross_entropy(scores: &Tensor, labels: &Tensor) -> Result<Tensor> {

@@ -1,12 +1,14 @@
 //! Layers and initial values: PyTorch's numbers after `manual_seed`.
 
+use sconce::functional::{AttentionOptions, scaled_dot_product_attention};
 use sconce::nn::init::{
     Fan, Nonlinearity, constant_, dirac_, eye_, kaiming_normal_, kaiming_uniform_, normal_, trunc_normal_,
     uniform_, xavier_normal_, xavier_uniform_,
 };
 use sconce::nn::{
     BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, CrossEntropyLoss, Dropout, Flatten,
-    Identity, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU, Sequential, TransformerEncoderLayer,
+    Identity, LSTM, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU, RecurrentConfig, Sequential,
+    TransformerEncoderLayer,
 };
 use sconce::prelude::*;
 use sconce::{Result, fork_rng, manual_seed};
@@ -303,5 +305,37 @@ fn constants_fill_parameters() -> Result<()> {
     let layer = LinearConfig { dtype: DType::BF16, ..Default::default() }.build(2, 2)?;
     constant_(&layer.weight, 0.5)?;
     assert_eq!(values(&layer.weight), [0.5; 4]);
+    Ok(())
+}
+
+/// Projections of one input that attend to each other, of different sizes.
+#[derive(Module)]
+struct Attending {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+}
+
+#[test]
+fn products_within_operations_are_counted() -> Result<()> {
+    // Five steps of a batch of two, in both directions: what comes from the input and from the hidden state.
+    let x = Tensor::ones([5, 2, 3], DType::F32)?;
+    let mut lstm = LSTM::with(3, 4, RecurrentConfig { bidirectional: true, ..RecurrentConfig::default() })?;
+    let summary = lstm.summary_of(|lstm| Ok(lstm.forward(&x, None)?.0))?;
+    assert_eq!(summary.mult_adds, Some(2 * 5 * 2 * 16 * (3 + 4)));
+
+    let mut model =
+        Attending { query: Linear::new(6, 4)?, key: Linear::new(6, 4)?, value: Linear::new(6, 7)? };
+    let (x, y) = (Tensor::ones([2, 3, 6], DType::F32)?, Tensor::ones([2, 5, 6], DType::F32)?);
+    let mask = Tensor::zeros([3, 5], DType::F32)?;
+    for mask in [None, Some(&mask)] {
+        let options = AttentionOptions { mask, ..AttentionOptions::default() };
+        let summary = model.summary_of(|m| {
+            let (key, value) = (m.key.forward(&y)?, m.value.forward(&y)?);
+            scaled_dot_product_attention(&m.query.forward(&x)?, &key, &value, options)
+        })?;
+        let projected = 2 * 3 * 6 * 4 + 2 * 5 * 6 * (4 + 7);
+        assert_eq!(summary.mult_adds, Some(projected + 2 * 3 * 5 * (4 + 7)));
+    }
     Ok(())
 }

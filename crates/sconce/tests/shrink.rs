@@ -247,6 +247,32 @@ fn branches_shrink_together() -> Result<()> {
     Ok(())
 }
 
+/// A head that is the table of the embedding.
+#[derive(Module)]
+struct Tied {
+    embedding: Embedding,
+    hidden: Linear,
+    head: Linear,
+}
+
+#[test]
+fn all_layers_of_a_tied_parameter_get_smaller() -> Result<()> {
+    manual_seed(5);
+    let x = Tensor::from_vec(vec![1i64, 5, 9], [3])?;
+    let mut model =
+        Tied { embedding: Embedding::new(10, 6)?, hidden: Linear::new(6, 6)?, head: Linear::new(6, 10)? };
+    model.head.weight = model.embedding.weight.clone();
+    halve(&mut model, "hidden.weight", |m| {
+        m.head.forward(&m.hidden.forward(&m.embedding.forward(&x)?)?.relu()?)
+    })?;
+    assert!(model.head.weight.is(&model.embedding.weight));
+    let shown = model.summary().to_string();
+    for layer in ["embedding_dim=3", "in_features=3, out_features=3", "in_features=3, out_features=10"] {
+        assert!(shown.contains(layer), "{layer}: {shown}");
+    }
+    Ok(())
+}
+
 /// Modules whose channels have to stay, or that do not fit when they are smaller.
 #[derive(Module)]
 struct Odd {

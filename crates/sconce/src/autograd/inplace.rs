@@ -210,6 +210,10 @@ impl Node for CopySlices {
         None
     }
 
+    fn mult_adds(&self) -> Option<u64> {
+        self.inner.mult_adds()
+    }
+
     fn release(&self) {
         self.inner.release();
     }

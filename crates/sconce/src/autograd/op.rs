@@ -128,6 +128,14 @@ pub trait Op: Debug + Send + Sync + 'static {
         true
     }
 
+    /// How many multiplications, each with its addition, the operation takes if it is a product of matrices or a
+    /// convolution, given the shapes of its inputs and its output; `None` if it is neither, or cannot tell. An input's
+    /// shape is known if it needs a gradient or [`saves`](Self::saves) names it. What
+    /// [`summary_of`](crate::nn::ModuleExt::summary_of) counts.
+    fn mult_adds(&self, _inputs: &[Option<Dims>], _output: &[usize]) -> Option<u64> {
+        None
+    }
+
     /// The gradient of each input, given that of the output.
     ///
     /// It may have a shape that broadcasting led to, or a promoted dtype: it is summed and converted to the input's.
@@ -204,11 +212,8 @@ impl Saved<'_> {
     ///
     /// If input `i` needs none.
     pub fn shape(&self, i: usize) -> Result<Dims> {
-        match self.edges.get(i) {
-            Some(Edge::Leaf(leaf)) => Ok(Dims::from_slice(leaf.shape())),
-            Some(Edge::Node(node, output)) => Ok(node.outputs()[*output as usize].shape.clone()),
-            _ => Err(Error::autograd(format!("{}: input {i} needs no gradient", self.name))),
-        }
+        let shape = self.edges.get(i).and_then(Edge::shape).map(Dims::from);
+        shape.ok_or_else(|| Error::autograd(format!("{}: input {i} needs no gradient", self.name)))
     }
 
     /// A gradient that is the same for all inputs near these, as a function of them: differentiating it again gives 0
@@ -425,6 +430,14 @@ impl<O: Op> Node for OpNode<O> {
 
     fn saved(&self, i: usize) -> Option<Tensor> {
         lock(&self.store).at_hand().and_then(|kept| Some(kept.inputs.get(i)?.as_ref()?.0.clone()))
+    }
+
+    fn mult_adds(&self) -> Option<u64> {
+        let shape = |(i, edge): (usize, &Edge)| {
+            edge.shape().map(Dims::from).or_else(|| self.saved(i).map(|input| Dims::from(input.shape())))
+        };
+        let inputs: Vec<Option<Dims>> = self.edges.iter().enumerate().map(shape).collect();
+        self.op.mult_adds(&inputs, &self.outputs[0].shape)
     }
 
     fn release(&self) {

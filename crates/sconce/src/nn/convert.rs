@@ -1,12 +1,10 @@
 //! The tensors of a module in another dtype.
 
-use std::collections::HashMap;
-
-use super::ext::each_leaf;
-use super::module::{Leaf, LeafMut, Module};
+use super::ext::remade;
+use super::module::{LeafMut, Module};
 use super::walk::walk_mut;
 use crate::tensor::{DType, Tensor};
-use crate::{Context, Error, Result, no_grad};
+use crate::{Context, Error, Result};
 
 pub(super) fn to(module: &mut dyn Module, dtype: DType) -> Result<()> {
     if !dtype.is_floating_point() || dtype.elem().is_none() {
@@ -14,23 +12,10 @@ pub(super) fn to(module: &mut dyn Module, dtype: DType) -> Result<()> {
             "to: parameters can only become a floating point dtype that is computed in, not {dtype}"
         )));
     }
-    let mut converted: HashMap<usize, Tensor> = HashMap::new();
-    let mut result = Ok(());
-    each_leaf(module, &mut |_, leaf| {
-        let tensor = match leaf {
-            Leaf::Param(parameter) => parameter.tensor(),
-            Leaf::Buffer(buffer) => buffer.tensor(),
-            _ => return,
-        };
+    let converted = remade(module, |tensor| {
         let other = tensor.dtype().is_floating_point() && tensor.dtype() != dtype;
-        if other && result.is_ok() && !converted.contains_key(&tensor.id()) {
-            match no_grad(|| convert(tensor, dtype)) {
-                Ok(new) => drop(converted.insert(tensor.id(), new)),
-                Err(error) => result = Err(error),
-            }
-        }
-    });
-    result?;
+        other.then(|| convert(tensor, dtype)).transpose()
+    })?;
     walk_mut(module, &mut |leaf| match leaf {
         LeafMut::Param(parameter) => {
             if let Some(new) = converted.get(&parameter.id()) {

@@ -1,13 +1,11 @@
 //! Copies of modules.
 
-use std::collections::HashMap;
-
-use super::ext::each_leaf;
+use super::ext::remade;
 use super::leaf::{Buffer, Param};
-use super::module::{Leaf, LeafMut, Module};
+use super::module::{LeafMut, Module};
 use super::walk::walk_mut;
+use crate::Result;
 use crate::tensor::Tensor;
-use crate::{Result, no_grad};
 
 /// A copy of a module with parameters and buffers of its own; PyTorch's `copy.deepcopy`.
 ///
@@ -27,22 +25,8 @@ use crate::{Result, no_grad};
 /// # Ok::<(), sconce::Error>(())
 /// ```
 pub fn deepcopy<M: Module + Clone>(module: &M) -> Result<M> {
-    let mut copies: HashMap<usize, Tensor> = HashMap::new();
-    let mut result = Ok(());
-    each_leaf(module, &mut |_, leaf| {
-        let tensor = match leaf {
-            Leaf::Param(parameter) => parameter.tensor(),
-            Leaf::Buffer(buffer) => buffer.tensor(),
-            _ => return,
-        };
-        if result.is_ok() && !copies.contains_key(&tensor.id()) {
-            match no_grad(|| Tensor::copy(tensor)?.requires_grad_(tensor.requires_grad())) {
-                Ok(copy) => drop(copies.insert(tensor.id(), copy)),
-                Err(error) => result = Err(error),
-            }
-        }
-    });
-    result?;
+    let copies =
+        remade(module, |tensor| Tensor::copy(tensor)?.requires_grad_(tensor.requires_grad()).map(Some))?;
     let mut new = module.clone();
     walk_mut(&mut new, &mut |leaf| match leaf {
         LeafMut::Param(parameter) => {

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::module::Module;
-use super::trace::{inputs_first, recorded, shape_of};
-use super::walk::each_declared;
+use super::trace::{inputs_first, recorded};
+use super::walk::{each_declared, owner_of};
 use crate::Result;
 use crate::autograd::history;
 use crate::tensor::Tensor;
-use crate::tensor::node::{Edge, NodeRef};
+use crate::tensor::node::Edge;
 
 /// Multiplications with their additions, by the path of the layer whose parameter takes part; those of no layer under the
 /// empty path.
@@ -21,7 +21,7 @@ pub(super) fn of<M: Module + ?Sized>(
 ) -> Result<Costs> {
     let mut owners: HashMap<usize, String> = HashMap::new();
     each_declared(module.as_module(), &mut String::new(), &mut |path, parameter| {
-        let owner = path.rsplit_once('.').map_or("", |(owner, _)| owner);
+        let owner = owner_of(path);
         let tensors = parameter.form().map_or(std::slice::from_ref(parameter), |form| form.originals());
         for tensor in tensors {
             owners.entry(tensor.id()).or_insert_with(|| owner.to_owned());
@@ -30,35 +30,12 @@ pub(super) fn of<M: Module + ?Sized>(
     let output = recorded(module, forward)?;
     let mut costs = Costs::new();
     for node in inputs_first(&history::edge(&output)) {
-        if let Some(count) = pairs(&node) {
+        if let Some(count) = node.mult_adds() {
             let owner = node.edges().iter().find_map(|edge| owner(edge, &owners)).unwrap_or_default();
             *costs.entry(owner).or_default() += count;
         }
     }
     Ok(costs)
-}
-
-/// Those of an operation, if it is a product.
-fn pairs(node: &NodeRef) -> Option<u64> {
-    let shape = |i: usize| {
-        let edge = node.edges().get(i)?;
-        shape_of(edge).or_else(|| node.saved(i).map(|input| input.shape().to_vec()))
-    };
-    let product = |sizes: &[usize]| sizes.iter().map(|&n| n as u64).product::<u64>();
-    let out = product(&node.outputs()[0].shape);
-    match node.name() {
-        "linear" => shape(1).map(|weight| out * weight[1] as u64),
-        "matmul" | "mm" | "bmm" => {
-            let inner = shape(0).and_then(|a| a.last().copied()).or_else(|| {
-                let b = shape(1)?;
-                b.get(b.len().checked_sub(2)?).copied()
-            });
-            inner.map(|inner| out * inner as u64)
-        }
-        "conv2d" => shape(1).map(|weight| out * product(&weight[1..])),
-        "conv_transpose2d" => Some(product(&shape(0)?) * product(&shape(1)?[1..])),
-        _ => None,
-    }
 }
 
 /// The path of the layer that a parameter behind an operand belongs to, past what computes it from others.

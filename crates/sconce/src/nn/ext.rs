@@ -1,6 +1,6 @@
 //! What every module can do.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::file::{self, LoadOptions};
@@ -13,7 +13,7 @@ use super::walk::{Identities, Item, Want, each_declared, walk, walk_mut};
 use crate::select::near::did_you_mean;
 use crate::select::{Candidate, IntoSelector, Kind, Selection};
 use crate::tensor::{DType, Tensor};
-use crate::{Context, Error, Result};
+use crate::{Context, Error, Result, no_grad};
 
 /// What every module can do: list, find, freeze, load, convert.
 ///
@@ -466,7 +466,8 @@ pub trait ModuleExt: Module {
     }
 
     /// A [`summary`](Self::summary) that also says how many multiplications and additions a forward takes: those of
-    /// convolutions and matrix products, as a pair each, where other tools count too.
+    /// convolutions and matrix products, also in LSTMs and attention (masked or not), as a pair each, where other tools
+    /// count too; an operation of one's own says them by [`Op::mult_adds`](crate::autograd::Op::mult_adds).
     ///
     /// The model is evaluated once, in evaluation mode.
     ///
@@ -513,6 +514,26 @@ pub(super) fn each_leaf<'a>(module: &'a dyn Module, f: &mut dyn FnMut(&str, Leaf
             f(path, leaf);
         }
     });
+}
+
+/// What a function makes of the parameters and buffers, each once, by the identity of the old; of some it makes nothing.
+pub(super) fn remade(
+    module: &dyn Module,
+    make: impl Fn(&Tensor) -> Result<Option<Tensor>>,
+) -> Result<HashMap<usize, Tensor>> {
+    let mut made = HashMap::new();
+    let mut result = Ok(());
+    each_leaf(module, &mut |_, leaf| {
+        let tensor = match leaf {
+            Leaf::Param(parameter) => parameter.tensor(),
+            Leaf::Buffer(buffer) => buffer.tensor(),
+            _ => return,
+        };
+        if result.is_ok() && !made.contains_key(&tensor.id()) {
+            result = no_grad(|| make(tensor)).map(|new| made.extend(new.map(|new| (tensor.id(), new))));
+        }
+    });
+    result.map(|()| made)
 }
 
 fn select(module: &dyn Module, selector: impl IntoSelector, buffers: bool) -> Result<Selection> {

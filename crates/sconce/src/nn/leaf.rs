@@ -288,7 +288,7 @@ leaves! {
     Param, "Param", self => Leaf::Param(self), Some(LeafMut::Param(self));
     Buffer, "Buffer", self => Leaf::Buffer(self), Some(LeafMut::Buffer(self));
     Mode, "Mode", self => Leaf::Mode(*self), Some(LeafMut::Mode(self));
-    Size, "Size", self => Leaf::Setting(self), Some(LeafMut::Size(&mut self.0));
+    Size, "Size", self => Leaf::Size(&self.0), Some(LeafMut::Size(&mut self.0));
 }
 
 /// Implements `Module` for types that are settings: they are shown by their `Debug`.

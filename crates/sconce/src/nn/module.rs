@@ -72,6 +72,8 @@ pub enum Leaf<'a> {
     Mode(Mode),
     /// A number, a flag or a string: a hyper-parameter, shown by a summary.
     Setting(&'a dyn Debug),
+    /// A size of a layer that its parameters' shapes repeat; a setting, too.
+    Size(&'a usize),
     /// A `None`: nothing is there, not even a name.
     Absent,
 }

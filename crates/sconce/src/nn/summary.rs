@@ -171,19 +171,23 @@ fn depth(path: &str) -> usize {
 fn settings(module: &dyn Module) -> String {
     let mut list = Vec::new();
     module.fields(&mut |name, field| {
-        if let Some(Leaf::Setting(value)) = field.leaf() {
-            list.push(format!("{name}={value:?}"));
+        if let Some(value) = setting(field) {
+            list.push(format!("{name}={value}"));
         } else if field.leaf().is_none() && is_settings(field) {
             let mut values = Vec::new();
-            field.fields(&mut |_, element| {
-                if let Some(Leaf::Setting(value)) = element.leaf() {
-                    values.push(format!("{value:?}"));
-                }
-            });
+            field.fields(&mut |_, element| values.extend(setting(element)));
             list.push(format!("{name}=({})", values.join(", ")));
         }
     });
     list.join(", ")
+}
+
+fn setting(field: &dyn Module) -> Option<String> {
+    match field.leaf()? {
+        Leaf::Setting(value) => Some(format!("{value:?}")),
+        Leaf::Size(size) => Some(size.to_string()),
+        _ => None,
+    }
 }
 
 impl fmt::Display for Summary {

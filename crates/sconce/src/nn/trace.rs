@@ -22,12 +22,23 @@ pub(super) fn recorded<M: Module + ?Sized>(
             frozen.push(parameter.tensor().clone());
         }
     });
+    let thawed = Thawed(frozen);
     evaluated(module, |module| {
-        frozen.iter().try_for_each(|t| t.requires_grad_(true).map(drop))?;
-        let output = enable_grad(|| forward(module));
-        frozen.iter().try_for_each(|t| t.requires_grad_(false).map(drop))?;
-        output
+        thawed.0.iter().try_for_each(|t| t.requires_grad_(true).map(drop))?;
+        enable_grad(|| forward(module))
     })
+}
+
+/// Frozen parameters that are recorded until this is dropped, also by an error or a panic.
+struct Thawed(Vec<Tensor>);
+
+impl Drop for Thawed {
+    fn drop(&mut self) {
+        for tensor in &self.0 {
+            // A leaf can always be frozen.
+            let _ = tensor.requires_grad_(false);
+        }
+    }
 }
 
 /// What a forward in evaluation mode gives, without a record.
@@ -43,20 +54,32 @@ pub(super) fn evaluated<M: Module + ?Sized, T>(
     module: &mut M,
     run: impl FnOnce(&M) -> Result<T>,
 ) -> Result<T> {
-    let mut modes = Vec::new();
-    walk_mut(module.as_module_mut(), &mut |leaf| {
+    let mut this = Evaluated { module, modes: Vec::new() };
+    let modes = &mut this.modes;
+    walk_mut(this.module.as_module_mut(), &mut |leaf| {
         if let LeafMut::Mode(mode) = leaf {
             modes.push(std::mem::replace(mode, Mode::Eval));
         }
     });
-    let result = run(module);
-    let mut modes = modes.into_iter();
-    walk_mut(module.as_module_mut(), &mut |leaf| {
-        if let (LeafMut::Mode(mode), Some(old)) = (leaf, modes.next()) {
-            *mode = old;
-        }
-    });
-    result
+    run(this.module)
+}
+
+/// A module that evaluates until this is dropped, also by an error or a panic.
+struct Evaluated<'a, M: Module + ?Sized> {
+    module: &'a mut M,
+    /// The modes that it had.
+    modes: Vec<Mode>,
+}
+
+impl<M: Module + ?Sized> Drop for Evaluated<'_, M> {
+    fn drop(&mut self) {
+        let mut modes = self.modes.drain(..);
+        walk_mut(self.module.as_module_mut(), &mut |leaf| {
+            if let (LeafMut::Mode(mode), Some(old)) = (leaf, modes.next()) {
+                *mode = old;
+            }
+        });
+    }
 }
 
 /// The recorded operations behind an output, each after those that it computes from.
@@ -79,13 +102,4 @@ pub(super) fn inputs_first(output: &Edge) -> Vec<NodeRef> {
         }
     }
     order
-}
-
-/// The shape of what is at an edge, if something is.
-pub(super) fn shape_of(edge: &Edge) -> Option<Vec<usize>> {
-    match edge {
-        Edge::None => None,
-        Edge::Leaf(leaf) => Some(leaf.shape().to_vec()),
-        Edge::Node(node, _) => Some(node.outputs()[0].shape.to_vec()),
-    }
 }

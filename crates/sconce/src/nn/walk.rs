@@ -140,7 +140,7 @@ pub(super) fn is_settings(module: &dyn Module) -> bool {
     let (mut any, mut all) = (false, true);
     module.fields(&mut |_, field| {
         any = true;
-        all &= matches!(field.leaf(), Some(Leaf::Setting(_)));
+        all &= matches!(field.leaf(), Some(Leaf::Setting(_) | Leaf::Size(_)));
     });
     any && all
 }
@@ -205,6 +205,11 @@ pub(super) fn each_leaf_mut(this: &mut dyn Module, path: &mut String, f: &mut dy
     } else if let Some(leaf) = this.leaf_mut() {
         f(path, leaf);
     }
+}
+
+/// The path of the module that a path's leaf is declared in.
+pub(super) fn owner_of(path: &str) -> &str {
+    path.rsplit_once('.').map_or("", |(owner, _)| owner)
 }
 
 /// A set of tensors, by identity.

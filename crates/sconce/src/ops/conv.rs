@@ -9,6 +9,7 @@ use super::reduce::float_dtype;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::dtype::Category;
+use crate::tensor::sizes::count;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -105,6 +106,10 @@ impl Op for Convolution {
         saves_other(needs)
     }
 
+    fn mult_adds(&self, inputs: &[Option<Dims>], output: &[usize]) -> Option<u64> {
+        Some(count(output) * count(&inputs[1].as_ref()?[1..]))
+    }
+
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         let input = if saved.needs(0) {
             Some(apply(BackwardInput(self.geometry), &[grad, &saved.input(1)?])?)
@@ -135,6 +140,10 @@ impl Op for BackwardInput {
 
     fn saves(&self, needs: &[bool]) -> Saves {
         saves_other(needs)
+    }
+
+    fn mult_adds(&self, inputs: &[Option<Dims>], _: &[usize]) -> Option<u64> {
+        Some(count(inputs[0].as_ref()?) * count(&inputs[1].as_ref()?[1..]))
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {

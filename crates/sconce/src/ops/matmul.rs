@@ -7,6 +7,7 @@ use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::layout::broadcast;
 use crate::tensor::scalar::Scalar;
+use crate::tensor::sizes::count;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -27,6 +28,15 @@ impl Op for Product {
 
     fn saves(&self, needs: &[bool]) -> Saves {
         Saves::input(1).when(needs[0]).and(Saves::input(0).when(needs[1]))
+    }
+
+    fn mult_adds(&self, inputs: &[Option<Dims>], output: &[usize]) -> Option<u64> {
+        let inner = match inputs {
+            [Some(a), _] => a.last(),
+            [_, Some(b)] => b.get(b.len() - 2),
+            _ => None,
+        };
+        inner.map(|&inner| count(output) * inner as u64)
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
@@ -52,6 +62,11 @@ impl Op for Linear {
 
     fn saves(&self, needs: &[bool]) -> Saves {
         Saves::input(1).when(needs[0]).and(Saves::input(0).when(needs[1]))
+    }
+
+    fn mult_adds(&self, inputs: &[Option<Dims>], output: &[usize]) -> Option<u64> {
+        let inner = inputs[..2].iter().flatten().next()?[1];
+        Some(count(output) * inner as u64)
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {

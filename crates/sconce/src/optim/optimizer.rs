@@ -228,12 +228,13 @@ impl<R: Rule> Optimizer<R> {
 
     /// Updates every parameter that has a gradient.
     ///
+    /// Hooks run before and after it; the first error of one ends the step.
+    ///
     /// # Errors
     ///
-    /// If an option has been set outside its range, an operation fails, or a module that was converted to another dtype
-    /// ([`ModuleExt::to`](crate::nn::ModuleExt::to)) holds another tensor by now; the message names the parameter.
-    ///
-    /// Hooks run before and after it; the first error of one ends the step.
+    /// If a hook fails, an option has been set outside its range, an operation fails, or a module that was converted to
+    /// another dtype ([`ModuleExt::to`](crate::nn::ModuleExt::to)) holds another tensor by now; the message names the
+    /// parameter.
     pub fn step(&mut self) -> Result<()> {
         if self.hooks.is_empty() {
             return self.update();
@@ -317,7 +318,8 @@ impl<R: Rule> Optimizer<R> {
         self.hooks.len() < before
     }
 
-    /// Goes on with the smaller parameters of a model whose channels were removed, and with what is left of their state.
+    /// Goes on after [`prune::shrink`](crate::nn::prune::shrink()), with the smaller parameters of the model and what is left
+    /// of their state.
     ///
     /// # Errors
     ///

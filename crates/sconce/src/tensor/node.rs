@@ -19,6 +19,15 @@ impl Edge {
     pub(crate) fn leads_on(&self) -> bool {
         !matches!(self, Self::None)
     }
+
+    /// The shape of what is there, if something is.
+    pub(crate) fn shape(&self) -> Option<&[usize]> {
+        match self {
+            Self::None => None,
+            Self::Leaf(leaf) => Some(leaf.shape()),
+            Self::Node(node, output) => Some(&node.outputs()[*output as usize].shape),
+        }
+    }
 }
 
 /// Inputs that most operations have, at most.
@@ -64,6 +73,9 @@ pub(crate) trait Node: Send + Sync {
 
     /// An input that was saved for backward.
     fn saved(&self, i: usize) -> Option<Tensor>;
+
+    /// How many multiplications, each with its addition, it takes, if it is a product.
+    fn mult_adds(&self) -> Option<u64>;
 
     /// Frees what was saved for backward.
     fn release(&self);

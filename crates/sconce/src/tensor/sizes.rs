@@ -13,6 +13,11 @@ pub trait Sizes {
     fn sizes(&self) -> SmallVec<[isize; 6]>;
 }
 
+/// How many elements a tensor of some sizes has.
+pub(crate) fn count(sizes: &[usize]) -> u64 {
+    sizes.iter().map(|&n| n as u64).product()
+}
+
 /// Dimensions to reduce: `()` for all of them, or [`Sizes`]; in [`keepdim`] to keep them with size 1.
 pub trait DimsArg {
     /// The dimensions, or `None` for all.

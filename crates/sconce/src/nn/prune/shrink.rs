@@ -11,7 +11,7 @@ use crate::nn::form::computed;
 use crate::nn::leaf::{Buffer, Param};
 use crate::nn::module::{Leaf, LeafMut, Module};
 use crate::nn::trace::output;
-use crate::nn::walk::{each_declared, each_leaf_mut};
+use crate::nn::walk::{each_declared, each_leaf_mut, owner_of};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result, no_grad};
 
@@ -174,23 +174,24 @@ impl Plan {
         gone: &HashMap<(usize, usize), BTreeSet<usize>>,
     ) -> Result<Self> {
         let mut this = Self { leaves: HashMap::new(), report: Shrunk::default(), replaced: Vec::new() };
-        // Sizes of layers: how much less.
-        let mut less: HashMap<String, usize> = HashMap::new();
+        // Sizes of layers: how much less, and by what parameter and dimension.
+        let mut less: HashMap<String, Vec<(usize, &str, usize)>> = HashMap::new();
         let mut left_of: Vec<Left> = Vec::new();
-        for (p, Declared { names, param, site }) in parameters.iter().enumerate() {
+        for (p, Declared { names, param, sites }) in parameters.iter().enumerate() {
             let mut left = Vec::new();
             for dim in 0..param.dim() {
-                let Some(gone) = gone.get(&(p, dim)) else { continue };
+                let gone = gone.get(&(p, dim));
+                for (name, site) in names.iter().flat_map(|name| sites.iter().map(move |site| (name, site))) {
+                    for size in site.sizes(dim) {
+                        let count = gone.map_or(0, BTreeSet::len);
+                        less.entry(join(owner_of(name), size)).or_default().push((count, name, dim));
+                    }
+                }
+                let Some(gone) = gone else { continue };
                 let stay: Vec<i64> =
                     (0..param.shape()[dim]).filter(|i| !gone.contains(i)).map(|i| i as i64).collect();
                 let count = stay.len();
                 left.push((dim, Tensor::from_vec(stay, [count])?));
-                for name in names {
-                    let owner = name.rsplit_once('.').map_or("", |(owner, _)| owner);
-                    for size in site.map_or(&[][..], |site| site.sizes(dim)) {
-                        less.insert(join(owner, size), gone.len());
-                    }
-                }
             }
             if !left.is_empty() {
                 this.parameter(names, param, &left).context(|| names[0].as_str())?;
@@ -201,9 +202,9 @@ impl Plan {
         let norms: HashMap<&str, usize> = parameters
             .iter()
             .enumerate()
-            .filter(|(p, declared)| declared.site == Some(Site::Norm) && !left_of[*p].is_empty())
+            .filter(|(p, declared)| declared.sites.contains(&Site::Norm) && !left_of[*p].is_empty())
             .flat_map(|(p, declared)| declared.names.iter().map(move |name| (name.as_str(), p)))
-            .map(|(name, p)| (name.rsplit_once('.').map_or("", |(owner, _)| owner), p))
+            .map(|(name, p)| (owner_of(name), p))
             .collect();
         let mut result = Ok(());
         each_leaf(module, &mut |path, leaf| {
@@ -214,11 +215,14 @@ impl Plan {
                         result = this.buffer(path, buffer, &left_of[p]);
                     }
                 }
-                Leaf::Setting(value) => {
-                    if let Some(less) = less.get(path)
-                        && let Ok(size) = format!("{value:?}").parse::<usize>()
-                    {
-                        this.leaves.insert(path.to_owned(), New::Size(size - less));
+                Leaf::Size(size) => {
+                    let Some(less) = less.get(path) else { return };
+                    match less.iter().find(|(count, ..)| *count != less[0].0) {
+                        None => drop(
+                            this.leaves.insert(path.to_owned(), New::Size(size.saturating_sub(less[0].0))),
+                        ),
+                        Some(other) if result.is_ok() => result = Err(disagree(path, less[0], *other)),
+                        Some(_) => {}
                     }
                 }
                 _ => {}
@@ -314,6 +318,14 @@ impl Site {
             _ => &[],
         }
     }
+}
+
+/// A size that two dimensions of parameters make smaller by different numbers.
+fn disagree(size: &str, a: (usize, &str, usize), b: (usize, &str, usize)) -> Error {
+    let [a, b] = [a, b].map(|(less, name, dim)| format!("{less} less by dimension {dim} of `{name}`"));
+    Error::argument(format!(
+        "`{size}` would be {a}, and {b}: a parameter is used in ways that do not go together"
+    ))
 }
 
 /// A tensor without what is not left of it.

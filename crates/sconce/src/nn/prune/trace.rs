@@ -13,7 +13,7 @@ use super::shrink::Site;
 use crate::autograd::history;
 use crate::nn::leaf::Param;
 use crate::nn::module::Module;
-use crate::nn::trace::{inputs_first, shape_of};
+use crate::nn::trace::inputs_first;
 use crate::nn::walk::each_declared;
 use crate::ops::{is_elementwise, is_elementwise_of_two};
 use crate::tensor::Tensor;
@@ -24,8 +24,8 @@ use crate::{Result, no_grad};
 pub(super) struct Declared {
     pub(super) names: Vec<String>,
     pub(super) param: Param,
-    /// How it is used, which says what sizes of its layer follow it.
-    pub(super) site: Option<Site>,
+    /// How it is used, a tied one in several ways, which says what sizes of its layers follow it.
+    pub(super) sites: Vec<Site>,
 }
 
 /// The elements of a parameter with one index in one dimension.
@@ -102,7 +102,7 @@ impl Trace {
                 None => this.parameters.push(Declared {
                     names: vec![path.to_owned()],
                     param: param.clone(),
-                    site: None,
+                    sites: Vec::new(),
                 }),
             }
         });
@@ -241,7 +241,7 @@ impl Trace {
         let Some(bias) = self.bias(bias) else { return Ok(None) };
         let filled = self.filled(weight.parameter, 0)?;
         let biases = bias.map(|bias| Ok::<_, crate::Error>((bias, self.filled(bias, 0)?))).transpose()?;
-        self.parameters[weight.parameter].site = Some(site);
+        self.used(weight.parameter, site);
         let made = channels.iter().enumerate().map(|(index, channel)| {
             let mut id =
                 self.slice(Slice { parameter: weight.parameter, dim: 0, index }, channel.channel, true);
@@ -285,7 +285,7 @@ impl Trace {
         let Some(bias) = self.bias(bias) else { return Ok(None) };
         let parameter = weight.parameter;
         let mut filled = self.filled(parameter, dim)?;
-        self.parameters[parameter].site = Some(site);
+        self.used(parameter, site);
         if let Some(bias) = bias {
             let biases = self.filled(bias, 0)?;
             filled.iter_mut().zip(biases).for_each(|(filled, bias)| *filled |= bias);
@@ -299,6 +299,14 @@ impl Trace {
         });
         let made: Vec<Element> = made.collect();
         Ok(Some(Traced::along(&node.outputs()[0].shape, axis, &made)))
+    }
+
+    /// Notes how a parameter is used.
+    fn used(&mut self, parameter: usize, site: Site) {
+        let sites = &mut self.parameters[parameter].sites;
+        if !sites.contains(&site) {
+            sites.push(site);
+        }
     }
 
     /// The parameter of a bias, or that there is none; nothing if it cannot be told.
@@ -454,7 +462,7 @@ impl Trace {
                     return Some(found);
                 }
                 Edge::Node(node, _) => {
-                    let (to, from) = (&node.outputs()[0].shape, shape_of(node.edges().first()?)?);
+                    let (to, from) = (&node.outputs()[0].shape, node.edges().first()?.shape()?);
                     match node.name() {
                         "permute" if from.len() == 2 => found.transposed ^= true,
                         "view" if from.len() == 1 && to.iter().product::<usize>() == from[0] => {}

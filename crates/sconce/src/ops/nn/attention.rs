@@ -8,8 +8,8 @@ use crate::ops::driver::layers::wide;
 use crate::ops::loss::dropout;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
-use crate::tensor::sizes::keepdim;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::sizes::{count, keepdim};
+use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result};
 
 /// The options of [`scaled_dot_product_attention`].
@@ -234,6 +234,14 @@ impl Op for Attention {
 
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::BOTH
+    }
+
+    /// Those of all pairs, whether a mask leaves them out or not.
+    fn mult_adds(&self, inputs: &[Option<Dims>], output: &[usize]) -> Option<u64> {
+        let (query, key) = (inputs[0].as_ref()?, inputs[1].as_ref()?);
+        let (pairs, features) =
+            (count(&query[..query.len() - 1]) * key[key.len() - 2] as u64, *query.last()?);
+        Some(pairs * (features + output.last()?) as u64)
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {

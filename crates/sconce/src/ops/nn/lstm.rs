@@ -9,7 +9,8 @@ use crate::ops::driver::layers::wide;
 use crate::ops::driver::lstm as steps;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
-use crate::tensor::Tensor;
+use crate::tensor::sizes::count;
+use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
 /// The hidden and the cell states before the first step and after each, `[2, 1 + steps, batch, hidden]`, of what comes from
@@ -65,6 +66,12 @@ impl Op for Lstm {
 
     fn saves(&self, _: &[bool]) -> Saves {
         Saves::BOTH
+    }
+
+    /// The products of the hidden states; those of the input were made before.
+    fn mult_adds(&self, _: &[Option<Dims>], output: &[usize]) -> Option<u64> {
+        let [steps, batch, hidden] = [output[1] - 1, output[2], output[3]];
+        Some(count(&[steps, batch, 4 * hidden, hidden]))
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
