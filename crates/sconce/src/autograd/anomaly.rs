@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use super::mode::{Observed, no_grad};
 use crate::tensor::Tensor;
+use crate::tensor::calls::Calls;
 use crate::tensor::dtype::Category;
 use crate::tensor::node::Node;
-use crate::tensor::trace::Trace;
 use crate::{Error, Result};
 
 thread_local! {
     static ENABLED: Cell<bool> = const { Cell::new(false) };
 
     /// The operation whose backward runs on this thread, and where it was called.
-    static WITHIN: RefCell<Option<(&'static str, Arc<Trace>)>> = const { RefCell::new(None) };
+    static WITHIN: RefCell<Option<(&'static str, Arc<Calls>)>> = const { RefCell::new(None) };
 }
 
 /// Runs a closure in which a NaN that a backward makes is an error; PyTorch's `torch.autograd.detect_anomaly`.
@@ -65,14 +65,14 @@ pub fn is_anomaly_enabled() -> bool {
 }
 
 /// Where the present call is, if anybody will want to know.
-pub(super) fn trace() -> Option<Arc<Trace>> {
-    is_anomaly_enabled().then(|| Trace::capture(WITHIN.with_borrow(Clone::clone)))
+pub(super) fn calls() -> Option<Arc<Calls>> {
+    is_anomaly_enabled().then(|| Calls::capture(WITHIN.with_borrow(Clone::clone)))
 }
 
 /// Runs the backward of a node: what that records is known to come from it.
 pub(super) fn within<R>(node: &dyn Node, f: impl FnOnce() -> R) -> R {
     /// Puts the outer operation back, also when a panic unwinds.
-    struct Restore(Option<(&'static str, Arc<Trace>)>);
+    struct Restore(Option<(&'static str, Arc<Calls>)>);
     impl Drop for Restore {
         fn drop(&mut self) {
             WITHIN.set(self.0.take());
@@ -81,15 +81,15 @@ pub(super) fn within<R>(node: &dyn Node, f: impl FnOnce() -> R) -> R {
     if !is_anomaly_enabled() {
         return f();
     }
-    let _restore = Restore(WITHIN.replace(node.trace().map(|trace| (node.name(), trace.clone()))));
+    let _restore = Restore(WITHIN.replace(node.calls().map(|calls| (node.name(), calls.clone()))));
     f()
 }
 
 /// How messages call the backward of a node: with the place of its call if that is known.
 pub(super) fn backward_of(node: &dyn Node) -> String {
     let name = node.name();
-    match node.trace() {
-        Some(trace) => format!("backward of {name}, {trace}"),
+    match node.calls() {
+        Some(calls) => format!("backward of {name}, {calls}"),
         None if is_anomaly_enabled() => format!("backward of {name}, recorded outside of detect_anomaly"),
         None => format!("backward of {name}"),
     }

@@ -1,7 +1,7 @@
 //! Derivatives of functions: Jacobians, Hessians and their products with vectors; PyTorch's `torch.autograd.functional`.
 //!
 //! A function takes the inputs as a slice and returns a tensor, or a vector of them. It is called on the inputs without
-//! their history; with [`create_graph`](Options::create_graph) on views of those that require grad, so that what is
+//! their history; with [`create_graph`](FunctionalOptions::create_graph) on views of those that require grad, so that what is
 //! returned can be differentiated further. No `.grad` is touched.
 
 use super::{Backward, enable_grad, grad};
@@ -10,7 +10,7 @@ use crate::{Context, Error, Result};
 
 /// Settings of the functions in this module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct FunctionalOptions {
     /// Records what is computed, so that the results can be differentiated. Default: false.
     pub create_graph: bool,
     /// Refuses an output that does not depend on an input, instead of giving zeros. Default: false.
@@ -59,11 +59,11 @@ impl Outputs for Vec<Tensor> {
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, jacobian};
+/// use sconce::autograd::functional::{FunctionalOptions, jacobian};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
 /// let y = Tensor::from_vec(vec![3.0f64, 5.0], [2])?;
-/// let found = jacobian(|x| x[0].mul(&x[1]), &[x, y], Options::default())?;
+/// let found = jacobian(|x| x[0].mul(&x[1]), &[&x, &y], FunctionalOptions::default())?;
 /// assert_eq!(found[0].shape(), [2, 2]);
 /// assert_eq!(found[0].to_vec::<f64>()?, [3.0, 0.0, 0.0, 5.0]);
 /// assert_eq!(found[1].to_vec::<f64>()?, [1.0, 0.0, 0.0, 2.0]);
@@ -76,8 +76,8 @@ impl Outputs for Vec<Tensor> {
 /// depend on an input.
 pub fn jacobian<O: Outputs>(
     f: impl Fn(&[Tensor]) -> Result<O>,
-    inputs: &[Tensor],
-    how: Options,
+    inputs: &[&Tensor],
+    how: FunctionalOptions,
 ) -> Result<O::Each<Vec<Tensor>>> {
     let call = Call::new("jacobian", how);
     let (inputs, outputs) = call.run(f, inputs)?;
@@ -90,10 +90,10 @@ pub fn jacobian<O: Outputs>(
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, hessian};
+/// use sconce::autograd::functional::{FunctionalOptions, hessian};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
-/// let found = hessian(|x| x[0].pow(3)?.sum(()), &[x], Options::default())?;
+/// let found = hessian(|x| x[0].pow(3)?.sum(()), &[&x], FunctionalOptions::default())?;
 /// assert_eq!(found[0][0].to_vec::<f64>()?, [6.0, 0.0, 0.0, 12.0]);
 /// # Ok::<(), sconce::Error>(())
 /// ```
@@ -104,8 +104,8 @@ pub fn jacobian<O: Outputs>(
 /// depend on an input.
 pub fn hessian(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
-    inputs: &[Tensor],
-    how: Options,
+    inputs: &[&Tensor],
+    how: FunctionalOptions,
 ) -> Result<Vec<Vec<Tensor>>> {
     let call = Call::new("hessian", how);
     let (inputs, output) = call.run_to_number(f, inputs)?;
@@ -120,11 +120,11 @@ pub fn hessian(
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, vjp};
+/// use sconce::autograd::functional::{FunctionalOptions, vjp};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
 /// let v = Tensor::from_vec(vec![1.0f64, 10.0], [2])?;
-/// let (y, found) = vjp(|x| x[0].mul(&x[0]), &[x], Some(&[v]), Options::default())?;
+/// let (y, found) = vjp(|x| x[0].mul(&x[0]), &[&x], Some(&[&v]), FunctionalOptions::default())?;
 /// assert_eq!(y.to_vec::<f64>()?, [1.0, 4.0]);
 /// assert_eq!(found[0].to_vec::<f64>()?, [2.0, 40.0]);
 /// # Ok::<(), sconce::Error>(())
@@ -135,13 +135,13 @@ pub fn hessian(
 /// As [`jacobian`]; also if `v` does not fit the outputs.
 pub fn vjp<O: Outputs>(
     f: impl Fn(&[Tensor]) -> Result<O>,
-    inputs: &[Tensor],
-    v: Option<&[Tensor]>,
-    how: Options,
+    inputs: &[&Tensor],
+    v: Option<&[&Tensor]>,
+    how: FunctionalOptions,
 ) -> Result<(O::Each<Tensor>, Vec<Tensor>)> {
     let call = Call::new("vjp", how);
     let (inputs, outputs) = call.run(f, inputs)?;
-    let v = call.vector(v, "output", &outputs)?;
+    let v = call.vector(v, "output", &outputs.iter().collect::<Vec<_>>())?;
     let found = call.grad(&some(&outputs), &inputs, &v, how.create_graph)?;
     let found = call.filled(found, &inputs, |i| format!("the outputs do not depend on input {i}"))?;
     Ok((O::each(call.cut(outputs)), found))
@@ -154,11 +154,11 @@ pub fn vjp<O: Outputs>(
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, jvp};
+/// use sconce::autograd::functional::{FunctionalOptions, jvp};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
 /// let v = Tensor::from_vec(vec![1.0f64, 10.0], [2])?;
-/// let (_, found) = jvp(|x| x[0].mul(&x[0])?.cumsum(0), &[x], Some(&[v]), Options::default())?;
+/// let (_, found) = jvp(|x| x[0].mul(&x[0])?.cumsum(0), &[&x], Some(&[&v]), FunctionalOptions::default())?;
 /// assert_eq!(found.to_vec::<f64>()?, [2.0, 42.0]);
 /// # Ok::<(), sconce::Error>(())
 /// ```
@@ -168,9 +168,9 @@ pub fn vjp<O: Outputs>(
 /// As [`jacobian`]; also if `v` does not fit the inputs, or an operation's backward cannot be differentiated.
 pub fn jvp<O: Outputs>(
     f: impl Fn(&[Tensor]) -> Result<O>,
-    inputs: &[Tensor],
-    v: Option<&[Tensor]>,
-    how: Options,
+    inputs: &[&Tensor],
+    v: Option<&[&Tensor]>,
+    how: FunctionalOptions,
 ) -> Result<(O::Each<Tensor>, O::Each<Tensor>)> {
     let call = Call::new("jvp", how);
     let v = call.vector(v, "input", inputs)?;
@@ -189,11 +189,11 @@ pub fn jvp<O: Outputs>(
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, vhp};
+/// use sconce::autograd::functional::{FunctionalOptions, vhp};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
 /// let v = Tensor::from_vec(vec![1.0f64, 10.0], [2])?;
-/// let (y, found) = vhp(|x| x[0].pow(3)?.sum(()), &[x], Some(&[v]), Options::default())?;
+/// let (y, found) = vhp(|x| x[0].pow(3)?.sum(()), &[&x], Some(&[&v]), FunctionalOptions::default())?;
 /// assert_eq!(y.item()?, 9.0);
 /// assert_eq!(found[0].to_vec::<f64>()?, [6.0, 120.0]);
 /// # Ok::<(), sconce::Error>(())
@@ -204,9 +204,9 @@ pub fn jvp<O: Outputs>(
 /// As [`hessian`]; also if `v` does not fit the inputs.
 pub fn vhp(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
-    inputs: &[Tensor],
-    v: Option<&[Tensor]>,
-    how: Options,
+    inputs: &[&Tensor],
+    v: Option<&[&Tensor]>,
+    how: FunctionalOptions,
 ) -> Result<(Tensor, Vec<Tensor>)> {
     let call = Call::new("vhp", how);
     let v = call.vector(v, "input", inputs)?;
@@ -223,11 +223,11 @@ pub fn vhp(
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::autograd::functional::{Options, hvp};
+/// use sconce::autograd::functional::{FunctionalOptions, hvp};
 ///
 /// let x = Tensor::from_vec(vec![1.0f64, 2.0], [2])?;
 /// let v = Tensor::from_vec(vec![1.0f64, 10.0], [2])?;
-/// let (_, found) = hvp(|x| x[0].pow(3)?.sum(()), &[x], Some(&[v]), Options::default())?;
+/// let (_, found) = hvp(|x| x[0].pow(3)?.sum(()), &[&x], Some(&[&v]), FunctionalOptions::default())?;
 /// assert_eq!(found[0].to_vec::<f64>()?, [6.0, 120.0]);
 /// # Ok::<(), sconce::Error>(())
 /// ```
@@ -237,9 +237,9 @@ pub fn vhp(
 /// As [`vhp`].
 pub fn hvp(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
-    inputs: &[Tensor],
-    v: Option<&[Tensor]>,
-    how: Options,
+    inputs: &[&Tensor],
+    v: Option<&[&Tensor]>,
+    how: FunctionalOptions,
 ) -> Result<(Tensor, Vec<Tensor>)> {
     let call = Call::new("hvp", how);
     let v = call.vector(v, "input", inputs)?;
@@ -262,11 +262,11 @@ fn some(tensors: &[Tensor]) -> Vec<Option<Tensor>> {
 /// One call of a function of this module.
 struct Call {
     name: &'static str,
-    how: Options,
+    how: FunctionalOptions,
 }
 
 impl Call {
-    fn new(name: &'static str, how: Options) -> Self {
+    fn new(name: &'static str, how: FunctionalOptions) -> Self {
         Self { name, how }
     }
 
@@ -278,14 +278,14 @@ impl Call {
     fn run<O: Outputs>(
         &self,
         f: impl Fn(&[Tensor]) -> Result<O>,
-        inputs: &[Tensor],
+        inputs: &[&Tensor],
     ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
         let fresh = |x: &Tensor| match self.how.create_graph && x.requires_grad() {
             true => x.view(x.shape()),
             false => x.detach().requires_grad_(true),
         };
         enable_grad(|| {
-            let inputs = inputs.iter().map(fresh).collect::<Result<Vec<_>>>()?;
+            let inputs = inputs.iter().copied().map(fresh).collect::<Result<Vec<_>>>()?;
             let outputs = f(&inputs)?.tensors();
             Ok::<_, Error>((inputs, outputs))
         })
@@ -296,7 +296,7 @@ impl Call {
     fn run_to_number(
         &self,
         f: impl Fn(&[Tensor]) -> Result<Tensor>,
-        inputs: &[Tensor],
+        inputs: &[&Tensor],
     ) -> Result<(Vec<Tensor>, Tensor)> {
         let (inputs, mut outputs) = self.run(f, inputs)?;
         let output = outputs.swap_remove(0);
@@ -311,7 +311,7 @@ impl Call {
     }
 
     /// A vector for a product: of the shapes of `like`.
-    fn vector(&self, v: Option<&[Tensor]>, what: &str, like: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn vector(&self, v: Option<&[&Tensor]>, what: &str, like: &[&Tensor]) -> Result<Vec<Tensor>> {
         let Some(v) = v else {
             return match like {
                 [one] if one.numel() == 1 => Ok(vec![one.detach().ones_like()?]),
@@ -319,7 +319,7 @@ impl Call {
                     "{}: `v` can be left out for one {what} of one element only, found {} of shapes {:?}",
                     self.name,
                     like.len(),
-                    like.iter().map(Tensor::shape).collect::<Vec<_>>()
+                    like.iter().map(|x| x.shape()).collect::<Vec<_>>()
                 ))),
             };
         };
@@ -341,7 +341,7 @@ impl Call {
                 )));
             }
         }
-        Ok(v.iter().map(|v| if self.how.create_graph { v.clone() } else { v.detach() }).collect())
+        Ok(v.iter().map(|v| if self.how.create_graph { Tensor::clone(v) } else { v.detach() }).collect())
     }
 
     /// Gradients where there are any: an output that does not require grad contributes none.

@@ -15,9 +15,9 @@ use super::history;
 use super::mode::{is_grad_enabled, no_grad};
 use super::op::{Op, OpNode, Saved, Saves, check_recordable, edges};
 use crate::ops::view::{AsStrided, Geometry};
+use crate::tensor::calls::Calls;
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{Edge, Grads, Meta, Node, NodeRef};
-use crate::tensor::trace::Trace;
 use crate::tensor::{Dims, Tensor};
 use crate::{Error, Result};
 
@@ -222,7 +222,7 @@ impl Node for CopySlices {
         &self.hooks
     }
 
-    fn trace(&self) -> Option<&Arc<Trace>> {
-        self.inner.trace()
+    fn calls(&self) -> Option<&Arc<Calls>> {
+        self.inner.calls()
     }
 }

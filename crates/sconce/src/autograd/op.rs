@@ -8,10 +8,10 @@ use smallvec::{SmallVec, smallvec};
 use super::checkpoint::Store;
 use super::mode::{is_grad_enabled, is_observed, no_grad};
 use super::{anomaly, history};
+use crate::tensor::calls::Calls;
 use crate::tensor::dtype::Category;
 use crate::tensor::hooks::Hooks;
 use crate::tensor::node::{EDGES, Edge, Edges, Meta, Node, NodeRef};
-use crate::tensor::trace::Trace;
 use crate::tensor::{Dims, Tensor, lock};
 use crate::{Context, Error, Result};
 
@@ -356,7 +356,7 @@ pub(crate) struct OpNode<O> {
     edges: Edges,
     store: Mutex<Store>,
     hooks: Hooks,
-    trace: Option<Arc<Trace>>,
+    calls: Option<Arc<Calls>>,
 }
 
 impl<O: Op> OpNode<O> {
@@ -385,8 +385,8 @@ impl<O: Op> OpNode<O> {
         }
         let outputs = [Meta { shape: Dims::from_slice(out.shape()), dtype: out.dtype() }];
         let store = Mutex::new(Store::new(op.name(), kept, &edges));
-        let trace = if is_observed() { anomaly::trace() } else { None };
-        Self { op, outputs, edges, store, hooks: Hooks::default(), trace }
+        let calls = if is_observed() { anomaly::calls() } else { None };
+        Self { op, outputs, edges, store, hooks: Hooks::default(), calls }
     }
 }
 
@@ -449,7 +449,7 @@ impl<O: Op> Node for OpNode<O> {
         &self.hooks
     }
 
-    fn trace(&self) -> Option<&Arc<Trace>> {
-        self.trace.as_ref()
+    fn calls(&self) -> Option<&Arc<Calls>> {
+        self.calls.as_ref()
     }
 }

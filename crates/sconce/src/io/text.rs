@@ -82,7 +82,7 @@ impl Text {
     ) -> Result<()> {
         match self {
             Self::Csv => {
-                let name = if name.contains([',', '"', '\n']) {
+                let name = if name.contains([',', '"', '\n', '\r']) {
                     format!("\"{}\"", name.replace('"', "\"\""))
                 } else {
                     name.to_owned()

@@ -39,9 +39,10 @@ const PREFIX: &str = "tensor(";
 /// PyTorch's text, for example `tensor([[1., 2.], [3., 4.]])` with a line break after each row.
 ///
 /// Four digits after the point, or as many as the format string says (`{x:.2}`); [`display`](Tensor::display) takes other
-/// options. Exponents where the magnitudes differ by more than 1000 or leave 1e-4 to 1e8; columns aligned; at most 80 characters per
-/// line; more than 1000 elements are cut to three at each end of a dimension. The dtype follows unless it is float32, int64 or bool, and so does `requires_grad=True` or the operation that made the
-/// tensor. Elements of the 8-bit floats, and those of memory that another thread keeps locked, print as `...`.
+/// options. Exponents where the magnitudes differ by more than 1000 or leave 1e-4 to 1e8; columns aligned; at most 80
+/// characters per line; more than 1000 elements are cut to three at each end of a dimension. The dtype follows unless it
+/// is float32, int64 or bool, and so does `requires_grad=True` or the operation that made the tensor. Elements of the
+/// 8-bit floats, and those of memory that another thread keeps locked, print as `...`.
 ///
 /// ```
 /// use sconce::Tensor;
@@ -56,17 +57,17 @@ impl fmt::Display for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let how = PrintOptions::default();
         let how = PrintOptions { precision: f.precision().unwrap_or(how.precision), ..how };
-        fmt::Display::fmt(&Text { tensor: self, how }, f)
+        fmt::Display::fmt(&Shown { tensor: self, how }, f)
     }
 }
 
 /// A tensor to be printed with options.
-struct Text<'a> {
+struct Shown<'a> {
     tensor: &'a Tensor,
     how: PrintOptions,
 }
 
-impl fmt::Display for Text<'_> {
+impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { tensor, how } = self;
         let elements = Elements::of(tensor, *how);
@@ -112,7 +113,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn display(&self, how: PrintOptions) -> impl fmt::Display + '_ {
-        Text { tensor: self, how }
+        Shown { tensor: self, how }
     }
 
     fn suffixes(&self, complete: bool) -> Vec<String> {

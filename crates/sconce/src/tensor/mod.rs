@@ -1,5 +1,6 @@
 //! The tensor: a strided view of shared memory, with its gradient and its history.
 
+pub(crate) mod calls;
 pub(crate) mod convert;
 mod dims;
 mod display;
@@ -16,7 +17,6 @@ pub(crate) mod scalar;
 mod serialize;
 pub(crate) mod sizes;
 pub(crate) mod storage;
-pub(crate) mod trace;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

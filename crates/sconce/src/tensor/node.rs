@@ -84,7 +84,7 @@ pub(crate) trait Node: Send + Sync {
     fn hooks(&self) -> &super::hooks::Hooks;
 
     /// Where the operation was called, if it was recorded in anomaly mode.
-    fn trace(&self) -> Option<&Arc<super::trace::Trace>>;
+    fn calls(&self) -> Option<&Arc<super::calls::Calls>>;
 }
 
 /// A shared node. Dropping the last handle to a long chain does not recurse: nodes queue up and go one by one.

@@ -11,26 +11,26 @@ const PLACES: usize = 6;
 const INSIDE: &[&str] = &["autograd", "functional", "ops", "random", "tensor"];
 
 /// The stack of calls that led to an operation.
-pub(crate) struct Trace {
+pub(crate) struct Calls {
     /// Resolved to names and lines only when printed.
-    calls: Backtrace,
-    /// Of an operation that a backward pass recorded: the name of the operation whose backward it was, and its trace.
-    within: Option<(&'static str, Arc<Trace>)>,
+    stack: Backtrace,
+    /// Of an operation that a backward pass recorded: the name of the operation whose backward it was, and its calls.
+    within: Option<(&'static str, Arc<Calls>)>,
 }
 
-impl Trace {
-    pub(crate) fn capture(within: Option<(&'static str, Arc<Trace>)>) -> Arc<Self> {
-        Arc::new(Self { calls: Backtrace::force_capture(), within })
+impl Calls {
+    pub(crate) fn capture(within: Option<(&'static str, Arc<Calls>)>) -> Arc<Self> {
+        Arc::new(Self { stack: Backtrace::force_capture(), within })
     }
 }
 
 /// "called at src/net.rs:12:9 in net::Net::forward, from src/main.rs:40:18 in net::main".
-impl fmt::Display for Trace {
+impl fmt::Display for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((name, outer)) = &self.within {
             return write!(f, "recorded by the backward of {name}, {outer}");
         }
-        let text = self.calls.to_string();
+        let text = self.stack.to_string();
         let here = std::env::current_dir().unwrap_or_default();
         let places = places(&text, &here.to_string_lossy());
         if places.is_empty() {
@@ -86,7 +86,7 @@ fn is_inside(function: &str, place: Option<&str>, here: &str) -> bool {
         None => place.to_owned(),
     };
     // This file's own path tells where the library's lie.
-    let root = &file!()[..file!().len() - "tensor/trace.rs".len()];
+    let root = &file!()[..file!().len() - "tensor/calls.rs".len()];
     file.starts_with("/rustc/")
         || file.rsplit_once(root).is_some_and(|(_, file)| of_sconce(file, &['/', '\\', ':']))
 }
