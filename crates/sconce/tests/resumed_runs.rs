@@ -6,8 +6,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sconce::checkpoint::Checkpoint;
+use sconce::checkpoint::{Builder, Checkpoint, Store};
 use sconce::functional::{self, CrossEntropyOptions};
+use sconce::io::NodeId;
 use sconce::nn::{Linear, Sequential, StateDict, Strictness, Tanh};
 use sconce::optim::schedule::{
     ConstantLR, CosineAnnealingLR, ExponentialLR, LinearLR, OneCycleLR, PlateauMode, SchedulerState, StepLR,
@@ -218,5 +219,41 @@ fn runs_go_on_from_checkpoints() -> Result<()> {
     if folder.is_none() {
         std::fs::remove_file(own)?;
     }
+    Ok(())
+}
+
+/// The state of a scheduler with one key left out, or under another name.
+struct Without(&'static str);
+
+impl Store for Without {
+    fn store(&self, to: &mut Builder) -> Result<NodeId> {
+        let key = |key| if key == self.0 { "other" } else { key };
+        let items = [
+            (key("last_epoch"), to.put("last_epoch", 3i64)?),
+            (key("base_lrs"), to.put("base_lrs", [0.1].as_slice())?),
+            (key("_last_lr"), to.put("_last_lr", [0.1].as_slice())?),
+        ];
+        Ok(to.tree().dict(items))
+    }
+}
+
+#[test]
+fn what_is_no_state_is_an_error() -> Result<()> {
+    let mut saved = Checkpoint::new();
+    saved.insert("whole", Without(""))?;
+    assert_eq!(saved.get::<SchedulerState>("whole")?.last_epoch, 3);
+    for key in ["last_epoch", "base_lrs", "_last_lr"] {
+        saved.insert(key, Without(key))?;
+        let error = saved.get::<SchedulerState>(key).unwrap_err();
+        assert_eq!(error.to_string(), format!("{key}: no key `{key}`"));
+    }
+    saved.insert("model", model()?.state_dict())?;
+    assert_eq!(saved.get::<SchedulerState>("model").unwrap_err().to_string(), "model: no key `base_lrs`");
+    assert_eq!(saved.get::<GradScaler>("model").unwrap_err().to_string(), "model: no key `scale`");
+
+    let mut scaler = GradScaler::new(8.0);
+    (scaler.growth_interval, scaler.growth_tracker, scaler.growth_factor) = (7, 3, 4.0);
+    saved.insert("scaler", &scaler)?;
+    assert_eq!(saved.get::<GradScaler>("scaler")?, scaler);
     Ok(())
 }

@@ -255,6 +255,13 @@ struct Tied {
     head: Linear,
 }
 
+/// A convolution back with the weight of the one before.
+#[derive(Module)]
+struct Mirror {
+    there: Conv2d,
+    back: ConvTranspose2d,
+}
+
 #[test]
 fn all_layers_of_a_tied_parameter_get_smaller() -> Result<()> {
     manual_seed(5);
@@ -270,6 +277,22 @@ fn all_layers_of_a_tied_parameter_get_smaller() -> Result<()> {
     for layer in ["embedding_dim=3", "in_features=3, out_features=3", "in_features=3, out_features=10"] {
         assert!(shown.contains(layer), "{layer}: {shown}");
     }
+
+    // The weight's first dimension is the output of one layer and the input of the other.
+    let x = images()?;
+    let mut model = Mirror { there: Conv2d::new(3, 8, 3)?, back: ConvTranspose2d::new(8, 3, 3)? };
+    model.back.weight = model.there.weight.clone();
+    let forward = |m: &Mirror| m.back.forward(&m.there.forward(&x)?.relu()?);
+    no_grad(|| {
+        model.there.weight.narrow(0, 0, 4)?.zero_()?;
+        model.get_parameter("there.bias")?.narrow(0, 0, 4)?.zero_()
+    })?;
+    assert_eq!(
+        prune::shrink(&mut model, forward).unwrap_err().to_string(),
+        "shrink: `there.in_channels` would be 4 less by dimension 0 of `there.weight`, and 0 less by dimension 1 of \
+         `there.weight`: a parameter is used in ways that do not go together"
+    );
+    assert_eq!(shape(&model, "there.weight")?, [8, 3, 3, 3]);
     Ok(())
 }
 

@@ -1,11 +1,11 @@
-//! The state of schedulers, as PyTorch's `scheduler.state_dict()` has it.
+//! The states of schedulers and of a scaler, as PyTorch's `state_dict()` of each has them.
 
 use super::item::{Builder, Restore, Store};
 use super::optimizer::{index, number};
 use super::view::View;
 use crate::io::NodeId;
-use crate::optim::ReduceLROnPlateau;
 use crate::optim::schedule::{PlateauMode, SchedulerState, Threshold};
+use crate::optim::{GradScaler, ReduceLROnPlateau};
 use crate::{Error, Result};
 
 /// What PyTorch's schedulers write, as far as it is not an option: `last_epoch`, `base_lrs`, `_last_lr`, and the states of
@@ -28,25 +28,24 @@ impl Store for SchedulerState {
 impl Restore for SchedulerState {
     fn restore(from: &View<'_>) -> Result<Self> {
         let numbers = |key: &str| -> Result<Vec<f64>> {
-            from.find(key)?.map_or(Ok(Vec::new()), |list| list.list()?.iter().map(number).collect())
+            from.find(key)?.map_or_else(|| from.get(key), |list| list.list()?.iter().map(number).collect())
         };
         let parts = from.find("_schedulers")?;
         let parts: Vec<Self> = parts.map_or(Ok(Vec::new()), |parts| parts.restore())?;
-        // PyTorch's chain keeps neither count nor rates of its own.
-        let base_lrs = numbers("base_lrs")?;
-        let base_lrs = match parts.first() {
-            Some(first) if base_lrs.is_empty() => first.base_lrs.clone(),
-            _ => base_lrs,
+        // PyTorch's schedulers of several keep no first rates of their own, and its chain no count either.
+        let base_lrs = match (parts.first(), from.find("base_lrs")?) {
+            (Some(first), None) => first.base_lrs.clone(),
+            _ => numbers("base_lrs")?,
         };
-        let last_epoch = match from.find("last_epoch")? {
-            Some(epoch) => epoch.restore()?,
-            None => parts.first().map_or(0, |first| first.last_epoch),
+        let last_epoch = match (parts.first(), from.find("last_epoch")?) {
+            (Some(first), None) => first.last_epoch,
+            _ => from.get("last_epoch")?,
         };
         Ok(Self { last_epoch, base_lrs, last_lr: numbers("_last_lr")?, parts })
     }
 }
 
-/// Options and all; what a file of PyTorch does not say has its default.
+/// Options and all, as PyTorch writes them.
 impl Store for ReduceLROnPlateau {
     fn store(&self, to: &mut Builder) -> Result<NodeId> {
         let (mode, worst) = match self.mode {
@@ -104,5 +103,35 @@ impl Restore for ReduceLROnPlateau {
             num_bad_epochs: count("num_bad_epochs")?,
             cooldown_counter: count("cooldown_counter")?,
         })
+    }
+}
+
+/// PyTorch's `scaler.state_dict()`. The optimisers that were unscaled since the last update are no part of it.
+impl Store for GradScaler {
+    fn store(&self, to: &mut Builder) -> Result<NodeId> {
+        let items = [
+            ("scale", to.put("scale", self.get_scale())?),
+            ("growth_factor", to.put("growth_factor", self.growth_factor)?),
+            ("backoff_factor", to.put("backoff_factor", self.backoff_factor)?),
+            ("growth_interval", to.put("growth_interval", i64::from(self.growth_interval))?),
+            ("_growth_tracker", to.put("_growth_tracker", i64::from(self.growth_tracker))?),
+        ];
+        Ok(to.tree().dict(items))
+    }
+}
+
+impl Restore for GradScaler {
+    fn restore(from: &View<'_>) -> Result<Self> {
+        let count = |key: &str| {
+            let found: i64 = from.get(key)?;
+            let error = |_| Error::load(format!("`{key}` must not be {found}")).context(from.path());
+            u32::try_from(found).map_err(error)
+        };
+        let mut scaler = Self::new(from.get("scale")?);
+        scaler.growth_factor = from.get("growth_factor")?;
+        scaler.backoff_factor = from.get("backoff_factor")?;
+        scaler.growth_interval = count("growth_interval")?;
+        scaler.growth_tracker = count("_growth_tracker")?;
+        Ok(scaler)
     }
 }

@@ -69,7 +69,7 @@
 //!
 //! A [`Checkpoint`](crate::checkpoint::Checkpoint) holds the state of an optimiser and of a scheduler in PyTorch's structure
 //! and reads what `torch.save` wrote: [`OptimizerState`] for all rules, [`LbfgsState`],
-//! [`SchedulerState`](schedule::SchedulerState) and [`ReduceLROnPlateau`].
+//! [`SchedulerState`](schedule::SchedulerState), [`ReduceLROnPlateau`] and [`GradScaler`].
 
 mod adadelta;
 mod adafactor;

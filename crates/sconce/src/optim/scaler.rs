@@ -35,15 +35,14 @@ use crate::{Error, Result, no_grad};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradScaler {
-    /// The scale; 65536.
-    pub scale: f64,
+    scale: f64,
     /// What the scale grows by; 2.
     pub growth_factor: f64,
     /// What it is multiplied by when gradients overflowed; 0.5.
     pub backoff_factor: f64,
     /// After how many steps without an overflow it grows; 2000.
     pub growth_interval: u32,
-    /// How many of them there were.
+    /// How many steps without an overflow there were since the scale changed, or an overflow.
     pub growth_tracker: u32,
     /// Optimisers since the last update: by the identity of the first parameter.
     stages: Vec<(usize, Stage)>,
@@ -62,7 +61,7 @@ impl Default for GradScaler {
 }
 
 impl GradScaler {
-    /// Makes one that begins with a scale.
+    /// Makes one that begins with a scale; that of the default is 65536.
     pub fn new(scale: f64) -> Self {
         Self {
             scale,
@@ -74,11 +73,16 @@ impl GradScaler {
         }
     }
 
+    /// The scale.
+    pub fn get_scale(&self) -> f64 {
+        self.scale
+    }
+
     /// A loss times the scale.
     ///
     /// # Errors
     ///
-    /// If it is not a number of floating point.
+    /// As [`mul`](Tensor::mul).
     pub fn scale(&self, loss: &Tensor) -> Result<Tensor> {
         loss.mul(self.scale)
     }
@@ -90,16 +94,13 @@ impl GradScaler {
     ///
     /// If that was done since the last update, or a gradient is float16: divided, it would vanish all the same.
     pub fn unscale_<R: Rule>(&mut self, optimizer: &Optimizer<R>) -> Result<bool> {
-        let tensors =
-            || optimizer.groups().iter().flat_map(|group| group.parameters()).map(|(_, tensor)| tensor);
-        let identity = tensors().next().map_or(0, Tensor::id);
-        if let Some((_, stage)) = self.stages.iter().find(|(id, _)| *id == identity) {
+        let identity = identity(optimizer);
+        if let Some(stage) = self.stage(identity) {
             let done = if stage.stepped { "after a step" } else { "a second time" };
             return Err(Error::argument(format!("GradScaler: unscale_ {done}: call update first")));
         }
-        let half = optimizer.groups().iter().flat_map(|group| group.parameters());
-        if let Some((name, _)) = half.into_iter().find(|(_, t)| t.grad().is_some() && t.dtype() == DType::F16)
-        {
+        let half = |(_, t): &(&str, &Tensor)| t.dtype() == DType::F16 && t.grad().is_some();
+        if let Some((name, _)) = parameters(optimizer).find(half) {
             return Err(Error::dtype(format!(
                 "GradScaler: the gradient of `{name}` is float16, where it vanishes when it is divided: keep the parameters \
                  in float32"
@@ -108,7 +109,7 @@ impl GradScaler {
         let inverse = 1.0 / self.scale;
         let mut overflowed = false;
         no_grad(|| {
-            for grad in tensors().filter_map(Tensor::grad) {
+            for grad in parameters(optimizer).filter_map(|(_, tensor)| tensor.grad()) {
                 grad.mul_(inverse)?;
                 overflowed |= grad.isfinite()?.all(())?.item()? == 0.0;
             }
@@ -124,14 +125,11 @@ impl GradScaler {
     ///
     /// If there was a step since the last update, or the step fails.
     pub fn step<R: Rule>(&mut self, optimizer: &mut Optimizer<R>) -> Result<bool> {
-        let first = optimizer.groups().iter().flat_map(|group| group.parameters()).next();
-        let identity = first.map_or(0, |(_, tensor)| tensor.id());
-        if !self.stages.iter().any(|(id, _)| *id == identity) {
+        let identity = identity(optimizer);
+        if self.stage(identity).is_none() {
             self.unscale_(optimizer)?;
         }
-        let Some((_, stage)) = self.stages.iter_mut().find(|(id, _)| *id == identity) else {
-            return Ok(false);
-        };
+        let stage = self.stage(identity).expect("unscaling made it");
         if stage.stepped {
             return Err(Error::argument("GradScaler: a second step: call update first"));
         }
@@ -158,4 +156,19 @@ impl GradScaler {
         }
         self.stages.clear();
     }
+
+    /// How far an optimiser is since the last update.
+    fn stage(&mut self, identity: usize) -> Option<&mut Stage> {
+        self.stages.iter_mut().find(|(id, _)| *id == identity).map(|(_, stage)| stage)
+    }
+}
+
+/// The names and parameters of all groups.
+fn parameters<R: Rule>(optimizer: &Optimizer<R>) -> impl Iterator<Item = (&str, &Tensor)> {
+    optimizer.groups().iter().flat_map(|group| group.parameters())
+}
+
+/// What tells an optimiser from others: its first parameter, which no other steps.
+fn identity<R: Rule>(optimizer: &Optimizer<R>) -> usize {
+    parameters(optimizer).next().expect("an optimiser has parameters").1.id()
 }
