@@ -228,7 +228,7 @@ fn complex_numbers_that_are_aligned_to_their_halves_are_copied_as_such() {
     drop(unsafe { Tensor::from_dlpack(again) });
     assert_eq!(x.copy().unwrap().to_bytes().unwrap(), bytes(&[2.0, 3.0, 4.0, 5.0]));
     assert_eq!(x.expand([3, 2]).unwrap().t().unwrap().copy().unwrap().numel(), 6);
-    x.copy_(&x.flip(&[0]).unwrap()).unwrap();
+    x.copy_(&x.flip([0]).unwrap()).unwrap();
     assert_eq!(x.to_bytes().unwrap(), bytes(&[4.0, 5.0, 2.0, 3.0]));
 }
 
