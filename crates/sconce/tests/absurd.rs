@@ -380,9 +380,9 @@ fn positions_and_dimensions() {
         x().get(i..);
         x().get(..=i);
         x().get(Index::Slice(Some(i), None, i));
-        x().get(&positions(i as i64));
+        x().get(positions(i as i64));
         x().set(i, 1.0);
-        x().set(&positions(i as i64), 1.0);
+        x().set(positions(i as i64), 1.0);
         x().to(DType::I64)?.add(i as i64);
         x().to(DType::I8)?.mul(i as i64);
         x().to(DType::I64)?.pow(i as i64);

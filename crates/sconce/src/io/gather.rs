@@ -41,7 +41,7 @@ impl Strided {
     }
 
     /// The same view of bytes that begin with its first element.
-    pub(super) fn from_start(self) -> Self {
+    pub(super) fn at_start(self) -> Self {
         Self { offset: 0, ..self }
     }
 

@@ -1,7 +1,7 @@
 //! A line search for the strong Wolfe conditions: Nocedal and Wright, "Numerical optimization", section 3.5.
 
 use crate::Result;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// How much of the decrease that the slope promises a step must bring.
 const DECREASE: f64 = 1e-4;
@@ -26,6 +26,19 @@ pub(super) struct Limits {
     pub(super) tolerance: f64,
     /// How many more steps than the first may be tried.
     pub(super) tries: usize,
+    /// The dtype of the parameters.
+    pub(super) dtype: DType,
+}
+
+/// A number in the precision of the parameters. PyTorch's slopes are tensors, so all that is computed with them is
+/// rounded: near a minimum this decides whether a loss counts as too high.
+pub(super) fn rounded(dtype: DType, x: f64) -> f64 {
+    match dtype {
+        DType::F64 => x,
+        DType::F16 => half::f16::from_f64(x).to_f64(),
+        DType::BF16 => half::bf16::from_f64(x).to_f64(),
+        _ => f64::from(x as f32),
+    }
 }
 
 /// Finds a point that satisfies the conditions, or the best that was seen; with the number of points evaluated.
@@ -35,8 +48,10 @@ pub(super) fn strong_wolfe(
     limits: &Limits,
     mut at: impl FnMut(f64) -> Result<Point>,
 ) -> Result<(Point, usize)> {
-    let too_high = |p: &Point| p.loss > start.loss + DECREASE * p.step * start.slope;
-    let flat = |p: &Point| p.slope.abs() <= -CURVATURE * start.slope;
+    let round = |x: f64| rounded(limits.dtype, x);
+    let too_high = |p: &Point| p.loss > round(start.loss + round(round(DECREASE * p.step) * start.slope));
+    let flat = |p: &Point| p.slope.abs() <= round(round(-CURVATURE) * start.slope);
+    let minimum = |a: &Point, b: &Point, bounds| minimum(a, b, bounds, round);
 
     // Goes out until a minimum lies between the last two points.
     let mut previous = start.clone();
@@ -105,14 +120,17 @@ pub(super) fn strong_wolfe(
 }
 
 /// Where the cubic through two points with their slopes is least, within bounds: those of the points if none are given.
-fn minimum(a: &Point, b: &Point, bounds: Option<(f64, f64)>) -> f64 {
+fn minimum(a: &Point, b: &Point, bounds: Option<(f64, f64)>, round: impl Fn(f64) -> f64) -> f64 {
     let (a, b) = if a.step <= b.step { (a, b) } else { (b, a) };
     let (low, high) = bounds.unwrap_or((a.step, b.step));
-    let d = a.slope + b.slope - 3.0 * (a.loss - b.loss) / (a.step - b.step);
-    let square = d * d - a.slope * b.slope;
+    let width = round(b.step - a.step);
+    let secant = round(3.0 * (b.loss - a.loss) / width);
+    let d = round(round(a.slope + b.slope) - secant);
+    let square = round(round(d * d) - round(a.slope * b.slope));
     if square >= 0.0 {
-        let root = square.sqrt();
-        let least = b.step - (b.step - a.step) * ((b.slope + root - d) / (b.slope - a.slope + 2.0 * root));
+        let root = round(square.sqrt());
+        let part = round(round(b.slope + root) - d) / round(round(b.slope - a.slope) + 2.0 * root);
+        let least = round(b.step - round(width * round(part)));
         least.max(low).min(high)
     } else {
         (low + high) / 2.0

@@ -212,7 +212,7 @@ impl Archive {
             None => {
                 let mut held = zeroed(span)?;
                 storage.read_at(start, &mut held)?;
-                (held, strided.from_start(), chunk)
+                (held, strided.at_start(), chunk)
             }
         };
         let bytes: &dyn ReadAt = if held.is_empty() { &**storage } else { &held };

@@ -5,7 +5,7 @@ mod state;
 use std::collections::{HashSet, VecDeque};
 
 pub use self::state::{LbfgsMemory, LbfgsState};
-use super::line_search::{Limits, Point, strong_wolfe};
+use super::line_search::{Limits, Point, rounded, strong_wolfe};
 use super::parameters::{Named, Parameters};
 use super::rule::{invalid, non_negative};
 use super::state::Value;
@@ -173,7 +173,8 @@ impl Lbfgs {
             let direction = self.direction(&gradient)?;
             let mut step = lr;
             if fresh {
-                step *= (1.0 / gradient.abs()?.sum(())?.item()?).min(1.0);
+                let round = |x| rounded(gradient.dtype(), x);
+                step = round(step * round(1.0 / gradient.abs()?.sum(())?.item()?).min(1.0));
             }
             let slope = gradient.dot(&direction)?.item()?;
             let before = loss;
@@ -196,6 +197,7 @@ impl Lbfgs {
                     reach: greatest(&direction)?,
                     tolerance: tolerance_change,
                     tries: max_eval.saturating_sub(evaluations),
+                    dtype: gradient.dtype(),
                 };
                 let start = Point { step: 0.0, loss, gradient: gradient.clone(), slope };
                 let (found, tried) = strong_wolfe(start, step, &limits, |step| {
@@ -243,22 +245,21 @@ impl Lbfgs {
                 memory.pairs.pop_front();
             }
             // Rounded as PyTorch keeps them, so that a checkpoint loses nothing.
-            let rounded = |x: f64| Tensor::full((), x, change.dtype())?.item();
-            memory.scale = rounded(curvature / change.dot(&change)?.item()?)?;
-            let inverse = rounded(1.0 / curvature)?;
+            memory.scale = rounded(change.dtype(), curvature / change.dot(&change)?.item()?);
+            let inverse = rounded(change.dtype(), 1.0 / curvature);
             memory.pairs.push_back(Pair { gradient: change, parameters: moved, inverse });
         }
         let direction = gradient.neg()?;
         let mut parts = Vec::with_capacity(memory.pairs.len());
         for pair in memory.pairs.iter().rev() {
-            let part = pair.parameters.dot(&direction)?.item()? * pair.inverse;
+            let part = rounded(gradient.dtype(), pair.parameters.dot(&direction)?.item()? * pair.inverse);
             direction.sub_(&pair.gradient.mul(part)?)?;
             parts.push(part);
         }
         direction.mul_(memory.scale)?;
         for (pair, part) in memory.pairs.iter().zip(parts.into_iter().rev()) {
-            let back = pair.gradient.dot(&direction)?.item()? * pair.inverse;
-            direction.add_(&pair.parameters.mul(part - back)?)?;
+            let back = rounded(gradient.dtype(), pair.gradient.dot(&direction)?.item()? * pair.inverse);
+            direction.add_(&pair.parameters.mul(rounded(gradient.dtype(), part - back))?)?;
         }
         Ok(direction)
     }
