@@ -108,7 +108,8 @@ impl<'a> Checked<'a> {
             if !enable_gqa {
                 return Ok(t.clone());
             }
-            if query.dim() < 3 || t.dim() < 3 || size(t, 3) == 0 || !size(query, 3).is_multiple_of(size(t, 3)) {
+            if query.dim() < 3 || t.dim() < 3 || size(t, 3) == 0 || !size(query, 3).is_multiple_of(size(t, 3))
+            {
                 return Err(misfit());
             }
             t.repeat_interleave(size(query, 3) / size(t, 3), Some(-3))
