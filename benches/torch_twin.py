@@ -4,6 +4,7 @@ Reads lines "CALLS CLOCK NAME" and answers each with the seconds per call; 0 cal
 The lines of .safetensors files need the package safetensors.
 """
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -426,7 +427,10 @@ def main():
         run, start = made[name], now()
         for _ in range(int(calls)):
             run()
-        print((now() - start) / int(calls), flush=True)
+        taken = (now() - start) / int(calls)
+        # What was written to files is not left for others to wait for.
+        os.sync()
+        print(taken, flush=True)
 
 
 main()

@@ -118,11 +118,12 @@ fn measure_line(
     let (mut own, mut torch, mut least) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
         own.push(sample(&mut ours, calls, clock)?);
-        if let Some(twin) = &mut twin {
-            torch.push(twin.sample(line.name, torch_calls, clock)?);
-        }
         if let Some((call, work)) = &mut floor {
             least.push(sample(call, floor_calls, clock)? * *work);
+        }
+        // Last, since it then waits until the disk has what was written.
+        if let Some(twin) = &mut twin {
+            torch.push(twin.sample(line.name, torch_calls, clock)?);
         }
     }
     if let Some(twin) = &mut twin {

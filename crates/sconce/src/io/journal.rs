@@ -122,7 +122,7 @@ impl Writing {
     /// Fails when the system refuses; the journal may then still be there.
     pub(crate) fn commit(&self, step: Step<'_>) -> Result<()> {
         step()?;
-        self.file.sync_all()?;
+        self.file.sync_data()?;
         step()?;
         remove(&beside(&self.path, ""))
     }
@@ -159,7 +159,7 @@ impl Writing {
             }
         }
         step()?;
-        self.file.sync_all()?;
+        self.file.sync_data()?;
         step()?;
         remove(&journal)?;
         Ok(true)

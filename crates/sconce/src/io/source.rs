@@ -332,6 +332,10 @@ impl ReadAt for Window {
         self.bytes.position().map(|(path, start)| (path, start + self.offset))
     }
 
+    fn checked_position(&self) -> Option<(&Path, u64)> {
+        self.bytes.checked_position().map(|(path, start)| (path, start + self.offset))
+    }
+
     fn in_order(&self) -> bool {
         self.bytes.in_order()
     }
