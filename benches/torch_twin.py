@@ -418,7 +418,8 @@ def main():
     for request in sys.stdin:
         calls, clock, name = request.strip().split(" ", 2)
         if calls == "0":
-            made.pop(name, None)
+            run = made.pop(name, None)
+            del run
             print(0.0, flush=True)
             continue
         if name not in made:
