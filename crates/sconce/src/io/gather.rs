@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn long_dimensions_are_read_in_parts() -> Result<()> {
         let n = RUN_BYTES + 4096;
-        let bytes: Vec<u8> = (0..3 * n).map(|i| ((i * 7919) >> 5) as u8).collect();
+        let bytes: Vec<u8> = (0..3 * n + 64).map(|i| ((i * 7919) >> 5) as u8).collect();
         let views: [(&[usize], &[usize]); 4] = [
             (&[n / 2, 3], &[1, n / 2]),
             (&[3, n / 2], &[n / 2 + 5, 1]),

@@ -8,7 +8,7 @@ use super::axes::Axes;
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
 use super::scan::along;
-use super::selection;
+use super::selection::{first_places, ranked};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::promote::promote_types;
@@ -67,27 +67,6 @@ fn select<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usi
     // Of equal ones the first has the lowest rank.
     let by = |&i: &usize, &j: &usize| compare(x[i], x[j]).then(i.cmp(&j));
     *places.select_nth_unstable_by(k, by).1
-}
-
-/// The place of the element of rank `k` of a line that PyTorch finds.
-fn ranked<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usize {
-    let mut places: Vec<usize> = (0..x.len()).collect();
-    selection::quickselect(&mut places, k, |a, b| compare(x[a], x[b]).is_lt());
-    places[k]
-}
-
-/// The places of the `k` first elements of a line in an order.
-fn first_places<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..x.len()).collect();
-    let less = |a: usize, b: usize| compare(x[a], x[b]).is_lt();
-    if k * 64 <= x.len() {
-        selection::partial_sort(&mut places, k, less);
-    } else if let Some(last) = k.checked_sub(1) {
-        selection::nth_element(&mut places, last, less);
-        selection::sort(&mut places[..last], less);
-    }
-    places.truncate(k);
-    places
 }
 
 /// The median of all elements. As with the extremes of all, equal ones share its gradient.

@@ -4,8 +4,31 @@
 //! All of them move places of elements; `less` compares two places. Musser, "Introspective sorting and selection
 //! algorithms".
 
+use std::cmp::Ordering;
+
 /// Below this size what is left is sorted by insertion.
 const SMALL: usize = 16;
+
+/// The place of the element of rank `k` of a line that PyTorch finds.
+pub(super) fn ranked<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usize {
+    let mut places: Vec<usize> = (0..x.len()).collect();
+    quickselect(&mut places, k, |a, b| compare(x[a], x[b]).is_lt());
+    places[k]
+}
+
+/// The places of the `k` first elements of a line in an order.
+pub(super) fn first_places<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> Vec<usize> {
+    let mut places: Vec<usize> = (0..x.len()).collect();
+    let less = |a: usize, b: usize| compare(x[a], x[b]).is_lt();
+    if k * 64 <= x.len() {
+        partial_sort(&mut places, k, less);
+    } else if let Some(last) = k.checked_sub(1) {
+        nth_element(&mut places, last, less);
+        sort(&mut places[..last], less);
+    }
+    places.truncate(k);
+    places
+}
 
 /// PyTorch's own quickselect: afterwards the place of rank `k` is at `k`.
 pub(super) fn quickselect(places: &mut [usize], k: usize, less: impl Fn(usize, usize) -> bool) {
