@@ -67,7 +67,7 @@ fn sequences_of_layers_shrink_together() -> Result<()> {
             "flattened into a linear layer, through pooling",
             Sequential::new()
                 .add(conv(3, 8, 1)?)
-                .add(SiLU::default())
+                .add(SiLU)
                 .add(MaxPool2d::new(2))
                 .add(Flatten::default())
                 .add(Linear::new(128, 5)?),

@@ -214,6 +214,8 @@ pub(super) fn number_dtype(computed: DType) -> DType {
     match computed {
         DType::F16 | DType::BF16 => DType::F32,
         DType::Bool => DType::I64,
+        // The operation refuses it, by its own name.
+        dtype if dtype.elem().is_none() => DType::F32,
         dtype => dtype,
     }
 }

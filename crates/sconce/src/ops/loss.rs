@@ -13,7 +13,7 @@ use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::dtype::Category;
 use crate::tensor::sizes::keepdim;
-use crate::tensor::{DType, Dims, Tensor};
+use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 /// What becomes of the losses of single elements.

@@ -8,7 +8,7 @@ use super::axes::Axes;
 use super::driver::{self, Kind, kind};
 use super::registry::{OpInfo, Sample};
 use super::scan::along;
-use super::selection::{first_places, ranked};
+use super::selection::{self, first_places, ranked};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
 use crate::tensor::layout::wrap_dim;
 use crate::tensor::promote::promote_types;
