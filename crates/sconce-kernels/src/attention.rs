@@ -301,12 +301,14 @@ pub unsafe fn attention_backward<T: Float>(
     let parts = PARTS.div_ceil(a.batch.max(1)).min(blocks).max(1);
     let size = a.length * a.features;
     let mut others = vec![T::ZERO; a.batch * (parts - 1) * size];
-    let mut dots = vec![T::ZERO; a.batch * a.length];
+    // One block of keys has all weights of a query, and sums their products itself.
+    let mut dots = vec![T::ZERO; if blocks > 1 { a.batch * a.length } else { 0 }];
     let others_ptr = Shared(others.as_mut_ptr());
     let [q, k, v, out, logs, grad] = [q, k, v, out, logs, grad].map(|p| Shared(p.cast_mut()));
     let [gq, gk, gv] = [grads.q, grads.k, grads.v].map(Shared);
+    let rows = dots.len();
     let dots = Shared(dots.as_mut_ptr());
-    par::for_ranges(a.batch * a.length, (1 << 15) / a.values.max(1), |from, to| {
+    par::for_ranges(rows, (1 << 15) / a.values.max(1), |from, to| {
         for r in from..to {
             // SAFETY: row `r` of the result and its gradient.
             unsafe {
@@ -329,7 +331,7 @@ pub unsafe fn attention_backward<T: Float>(
                 k: k.get().add(head * a.source * a.features),
                 v: v.get().add(head * a.source * a.values),
                 logs: logs.get().add(2 * head * a.length),
-                dots: dots.get().add(head * a.length),
+                dots: (blocks > 1).then(|| dots.get().add(head * a.length).cast_const()),
                 grad: grad.get().add(head * a.length * a.values),
             };
             let grads = AttentionGrads {
@@ -364,8 +366,8 @@ struct Inputs<T> {
     v: *const T,
     /// Each query's greatest score and logarithm of the sum.
     logs: *const T,
-    /// Each query's product of the result and its gradient.
-    dots: *const T,
+    /// Each query's product of the result and its gradient, if its keys are of several blocks.
+    dots: Option<*const T>,
     grad: *const T,
 }
 
@@ -401,7 +403,7 @@ unsafe fn backward<T: Float>(
                     let (w, s) = (weights.add(r * KEYS), slopes.add(r * KEYS));
                     let mask = addends(mask, head, i + r, j);
                     let logs = (*x.logs.add(2 * (i + r)), *x.logs.add(2 * (i + r) + 1));
-                    slope(seen, keys, w, s, mask, logs, *x.dots.add(i + r), scale);
+                    slope(seen, keys, w, s, mask, logs, x.dots.map(|dots| *dots.add(i + r)), scale);
                 }
                 let (w, s) = (rows(weights, KEYS), rows(slopes, KEYS));
                 products((keys, values, queries), T::ONE, w.t(), grad, T::ONE, rows_mut(gv, values));
@@ -428,12 +430,16 @@ unsafe fn row_dot_body<T: Float>(n: usize, x: *const T, y: *const T) -> T {
 versions! {
     /// Turns a query's scores into weights, and the gradients of weights into those of the products of query and key.
     ///
+    /// `dot` is the sum of the products of weights and their gradients. Without it the row has all of them, and sums what
+    /// it subtracts from: where one weight is nearly 1, nearly all of its gradient cancels, and its rounding with it.
+    ///
     /// # Safety
     /// `weights` and `slopes` have `keys` elements, of which the first `seen` count, and do not overlap; `mask` has as many
     /// or is null.
     #[allow(clippy::too_many_arguments)]
     unsafe fn slope[T: Float][T](
-        seen: usize, keys: usize, weights: *mut T, slopes: *mut T, mask: *const T, logs: (T, T), dot: T, scale: T,
+        seen: usize, keys: usize, weights: *mut T, slopes: *mut T, mask: *const T, logs: (T, T), dot: Option<T>,
+        scale: T,
     ) = slope_body
 }
 
@@ -446,16 +452,18 @@ unsafe fn slope_body<T: Float>(
     slopes: *mut T,
     mask: *const T,
     (most, log): (T, T),
-    dot: T,
+    dot: Option<T>,
     scale: T,
 ) {
     // SAFETY: indices below `keys`.
     unsafe {
         add_mask(seen, weights, mask);
         for j in 0..seen {
-            let w = (*weights.add(j) - most - log).exp();
-            *weights.add(j) = w;
-            *slopes.add(j) = w * (*slopes.add(j) - dot) * scale;
+            *weights.add(j) = (*weights.add(j) - most - log).exp();
+        }
+        let dot = dot.unwrap_or_else(|| lanes::sum(seen, |j| *weights.add(j) * *slopes.add(j)));
+        for j in 0..seen {
+            *slopes.add(j) = *weights.add(j) * (*slopes.add(j) - dot) * scale;
         }
         for j in seen..keys {
             *weights.add(j) = T::ZERO;

@@ -157,3 +157,24 @@ fn attention_does_not_depend_on_threads() {
     assert!(one == run(4));
     set_threads(0);
 }
+
+/// What a row subtracts is summed from what it subtracts from, so that their rounding cancels, too.
+#[test]
+fn a_query_that_attends_to_one_key_alone_has_no_gradient() {
+    let a = Attention { batch: 1, length: 5, source: 3, features: 2, values: 33, scale: 1.0, causal: false };
+    let mut rng = Lcg(43);
+    let mut list = |n: usize| (0..n).map(|_| (rng.unit() - 0.5) as f32).collect::<Vec<f32>>();
+    let (v, grad) = (list(a.source * a.values), list(a.length * a.values));
+    let q = vec![20f32; a.length * a.features];
+    let k = [-5f32, -5.0, 5.0, 5.0, 0.0, 0.0];
+    let (mut out, mut logs) = (vec![0f32; a.length * a.values], vec![0f32; 2 * a.length]);
+    let (mut gq, mut gk, mut gv) = (vec![9f32; q.len()], vec![9f32; k.len()], vec![9f32; v.len()]);
+    let grads = AttentionGrads { q: gq.as_mut_ptr(), k: gk.as_mut_ptr(), v: gv.as_mut_ptr() };
+    let inputs = [q.as_ptr(), k.as_ptr(), v.as_ptr()];
+    unsafe {
+        let [q, k, v] = inputs;
+        attention(&a, q, k, v, None, out.as_mut_ptr(), logs.as_mut_ptr());
+        attention_backward(&a, q, k, v, None, out.as_ptr(), logs.as_ptr(), grad.as_ptr(), grads);
+    }
+    assert_eq!((gq, gk), (vec![0.0; 10], vec![0.0; 6]));
+}
