@@ -531,3 +531,49 @@ fn a_long_chain_of_gradients_or_hooks_is_dropped_iteratively() {
     }
     drop((gradients, hooks));
 }
+
+#[test]
+fn unsigned_integers_that_are_only_stored_convert() {
+    let u16s = |list: [u16; 4]| {
+        let bytes: Vec<u8> = list.iter().flat_map(|x| x.to_ne_bytes()).collect();
+        Tensor::from_bytes(&bytes, DType::U16, [4]).unwrap()
+    };
+    let u64s = |list: [u64; 4]| {
+        let bytes: Vec<u8> = list.iter().flat_map(|x| x.to_ne_bytes()).collect();
+        Tensor::from_bytes(&bytes, DType::U64, [4]).unwrap()
+    };
+    let (narrow, wide) = (u16s([0, 1, 32768, 65535]), u64s([0, 1 << 63, u64::MAX, (1 << 63) + 1025]));
+    // What PyTorch makes of them.
+    let table: &[(&Tensor, DType, [f64; 4])] = &[
+        (&narrow, DType::F64, [0.0, 1.0, 32768.0, 65535.0]),
+        (&narrow, DType::F16, [0.0, 1.0, 32768.0, f64::INFINITY]),
+        (&narrow, DType::I64, [0.0, 1.0, 32768.0, 65535.0]),
+        (&narrow, DType::I16, [0.0, 1.0, -32768.0, -1.0]),
+        (&narrow, DType::U8, [0.0, 1.0, 0.0, 255.0]),
+        (&narrow, DType::Bool, [0.0, 1.0, 1.0, 1.0]),
+        (&wide, DType::F64, [0.0, 9.223372036854776e18, 1.8446744073709552e19, 9.223372036854778e18]),
+        (&wide, DType::F32, [0.0, 9.223372036854776e18, 1.8446744073709552e19, 9.223372036854776e18]),
+    ];
+    for (x, dtype, expected) in table {
+        let y = x.to(*dtype).unwrap();
+        assert_eq!(y.dtype(), *dtype);
+        let found: Vec<f64> = y.to(DType::F64).unwrap().to_vec().unwrap();
+        assert_eq!(found, expected, "{} to {dtype}", x.dtype());
+    }
+    assert_eq!(ints(&wide.to(DType::I64).unwrap()), [0, i64::MIN, -1, i64::MIN + 1025]);
+    // Views, and other unsigned integers.
+    let every_other = narrow.as_strided([2], [2], 1).unwrap().to(DType::U32).unwrap();
+    assert_eq!(
+        (every_other.dtype(), ints(&every_other.to(DType::I64).unwrap())),
+        (DType::U32, vec![1, 65535])
+    );
+    let low = wide.to(DType::U16).unwrap();
+    assert_eq!(ints(&low.to(DType::I64).unwrap()), [0, 0, 65535, 1025]);
+    // Back: floats are cut off, and what does not fit wraps.
+    let floats = Tensor::from_vec(vec![1.9f32, 65536.0, -1.0, 1e6], [4]).unwrap();
+    assert_eq!(ints(&floats.to(DType::U16).unwrap().to(DType::I64).unwrap()), [1, 0, 65535, 16960]);
+    let doubles = Tensor::from_vec(vec![9.223372036854776e18, 3.7, 4.6e18, 1.8e19], [4]).unwrap();
+    let back: Vec<f64> = doubles.to(DType::U64).unwrap().to(DType::F64).unwrap().to_vec().unwrap();
+    assert_eq!(back, [9.223372036854776e18, 3.0, 4.6e18, 1.8e19]);
+    refused(narrow.add(1), ErrorKind::DType, "add: not implemented for uint16");
+}

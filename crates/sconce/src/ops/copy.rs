@@ -21,7 +21,7 @@ impl Op for To {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        driver::copy("to", x[0], self.dtype)
+        converted(x[0], self.dtype)
     }
 
     fn saves(&self, _: &[bool]) -> Saves {
@@ -31,6 +31,50 @@ impl Op for To {
     fn backward(&self, _: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
         Ok(smallvec![Some(grad.clone())])
     }
+}
+
+/// The integers with a sign of the size of those without one that are only stored.
+fn signed(dtype: DType) -> Option<DType> {
+    match dtype {
+        DType::U16 => Some(DType::I16),
+        DType::U32 => Some(DType::I32),
+        DType::U64 => Some(DType::I64),
+        _ => None,
+    }
+}
+
+/// A copy in a dtype; integers without a sign that are only stored go by way of int64.
+fn converted(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    const UPPER: f64 = 9_223_372_036_854_775_808.0; // 2⁶³
+    let copy = |x: &Tensor, dtype| driver::copy("to", x, dtype);
+    if x.dtype() == dtype {
+        return copy(x, dtype);
+    }
+    if let Some(bits) = signed(x.dtype()) {
+        let wide = copy(&x.alias(x.layout().clone(), bits), DType::I64)?;
+        return match x.dtype() {
+            DType::U16 => converted(&wide.bitwise_and(0xffff)?, dtype),
+            DType::U32 => converted(&wide.bitwise_and(0xffff_ffff_i64)?, dtype),
+            _ if dtype.is_floating_point() => {
+                // A sign that counts for 2⁶³ instead of −2⁶³; two halves, so that the sum is rounded once.
+                let half = |x: Tensor| copy(&x.bitwise_and(0xffff_ffff_i64)?, DType::F64);
+                let high = half(wide.bitwise_right_shift(32)?)?.mul(4_294_967_296.0)?;
+                copy(&high.add(&half(wide)?)?, dtype)
+            }
+            _ => converted(&wide, dtype),
+        };
+    }
+    let Some(bits) = signed(dtype) else { return copy(x, dtype) };
+    let wide = if dtype == DType::U64 && x.dtype().is_floating_point() {
+        let x = copy(x, DType::F64)?;
+        let upper = x.ge(UPPER)?;
+        let low = copy(&x.sub(&copy(&upper, DType::F64)?.mul(UPPER)?)?, DType::I64)?;
+        low.add(&copy(&upper, DType::I64)?.mul(i64::MIN)?)?
+    } else {
+        copy(x, DType::I64)?
+    };
+    let wrapped = copy(&wide, bits)?;
+    Ok(wrapped.alias(wrapped.layout().clone(), dtype))
 }
 
 /// The second input, over the first.
@@ -140,7 +184,7 @@ impl Tensor {
     ///
     /// # Errors
     ///
-    /// If one of two different dtypes is only stored.
+    /// If one of two different dtypes is only stored, and is not uint16, uint32 or uint64.
     ///
     /// ```
     /// use sconce::{DType, Tensor};

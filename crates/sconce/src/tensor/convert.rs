@@ -225,10 +225,8 @@ impl Tensor {
         let shape = Dims::from_slice(array.shape());
         let (elements, offset) = array.into_raw_vec_and_offset();
         let n = elements.len();
-        Self::from_vec(elements, n)?
-            .detach()
-            .as_strided(&*shape, &*strides, offset.unwrap_or(0))
-            .map(|x| x.detach())
+        // No view of what nobody else holds.
+        Ok(Self::from_vec(elements, n)?.as_strided(&*shape, &*strides, offset.unwrap_or(0))?.detach())
     }
 }
 

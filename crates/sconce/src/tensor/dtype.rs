@@ -7,8 +7,9 @@ use sconce_kernels::Elem;
 
 /// The element type of a tensor, named as in PyTorch.
 ///
-/// Tensors compute in the first ten. The others are only stored: files hold them, tensors carry and convert them
-/// byte for byte, and every arithmetic operation refuses them by name; Fourier transforms make and take complex numbers,
+/// Tensors compute in the first ten. The others are only stored: files hold them, tensors carry and copy them byte for
+/// byte, [`Tensor::to`](crate::Tensor::to) converts uint16, uint32 and uint64 to the first ten and back, and every
+/// arithmetic operation refuses them by name; Fourier transforms make and take complex numbers,
 /// whose parts [`Tensor::view_as_real`](crate::Tensor::view_as_real) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
