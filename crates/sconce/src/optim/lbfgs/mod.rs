@@ -5,7 +5,7 @@ mod state;
 use std::collections::{HashSet, VecDeque};
 
 pub use self::state::{LbfgsMemory, LbfgsState};
-use super::line_search::{Limits, Point, rounded, strong_wolfe};
+use super::line_search::{Limits, Number, Point, rounded, strong_wolfe};
 use super::parameters::{Named, Parameters};
 use super::rule::{invalid, non_negative};
 use super::state::Value;
@@ -130,7 +130,7 @@ impl Lbfgs {
         let parameters = parameters.named();
         if !parameters.iter().any(|p| p.tensor.requires_grad()) {
             return Err(Error::argument(format!(
-                "{NAME}: none of {} parameters requires a gradient",
+                "{NAME}: all {} parameters are frozen: unfreeze what is to be trained first",
                 parameters.len()
             )));
         }
@@ -171,47 +171,47 @@ impl Lbfgs {
             self.iterations += 1;
             let fresh = self.memory.is_none();
             let direction = self.direction(&gradient)?;
-            let mut step = lr;
+            let number = |x: &Tensor| Ok::<_, Error>(Number::of(x.dtype(), x.item()?));
+            let mut step = Number::plain(lr);
             if fresh {
-                let round = |x| rounded(gradient.dtype(), x);
-                step = round(step * round(1.0 / gradient.abs()?.sum(())?.item()?).min(1.0));
+                let one = Number::plain(1.0);
+                step = one.min(one / number(&gradient.abs()?.sum(())?)?) * step;
             }
-            let slope = gradient.dot(&direction)?.item()?;
+            let slope = number(&gradient.dot(&direction)?)?;
             let before = loss;
             let memory = self.memory.get_or_insert_with(|| Memory {
                 direction: direction.clone(),
-                step,
+                step: step.value,
                 gradient: gradient.clone(),
                 loss,
                 pairs: VecDeque::new(),
                 scale: 1.0,
             });
             (memory.gradient, memory.loss) = (gradient.clone(), loss);
-            (memory.direction, memory.step) = (direction.clone(), step);
-            if slope > -tolerance_change {
+            (memory.direction, memory.step) = (direction.clone(), step.value);
+            if slope > Number::plain(-tolerance_change) {
                 break;
             }
             let from = self.values()?;
             if self.config.line_search == LineSearch::StrongWolfe {
                 let limits = Limits {
-                    reach: greatest(&direction)?,
+                    reach: number(&direction.abs()?.amax(())?)?,
                     tolerance: tolerance_change,
                     tries: max_eval.saturating_sub(evaluations),
-                    dtype: gradient.dtype(),
                 };
-                let start = Point { step: 0.0, loss, gradient: gradient.clone(), slope };
+                let start = Point { step: Number::plain(0.0), loss, gradient: gradient.clone(), slope };
                 let (found, tried) = strong_wolfe(start, step, &limits, |step| {
-                    self.put(&from.add(&direction.mul(step)?)?)?;
+                    self.put(&from.add(&direction.mul(step.value)?)?)?;
                     let (loss, gradient) = self.evaluate(closure)?;
-                    let slope = gradient.dot(&direction)?.item()?;
+                    let slope = number(&gradient.dot(&direction)?)?;
                     Ok(Point { step, loss, gradient, slope })
                 })?;
                 (step, loss, gradient) = (found.step, found.loss, found.gradient);
-                self.put(&from.add(&direction.mul(step)?)?)?;
+                self.put(&from.add(&direction.mul(step.value)?)?)?;
                 evaluations += tried;
                 self.evaluations += tried as i64;
             } else {
-                self.put(&from.add(&direction.mul(step)?)?)?;
+                self.put(&from.add(&direction.mul(step.value)?)?)?;
                 // Where the loss is of a batch, the next step begins with another one.
                 if iteration != max_iter {
                     (loss, gradient) = self.evaluate(closure)?;
@@ -220,12 +220,12 @@ impl Lbfgs {
                 }
             }
             if let Some(memory) = &mut self.memory {
-                memory.step = step;
+                memory.step = step.value;
             }
             let done = iteration == max_iter
                 || evaluations >= max_eval
                 || greatest(&gradient)? <= tolerance_grad
-                || greatest(&direction)? * step <= tolerance_change
+                || greatest(&direction.mul(step.value)?)? <= tolerance_change
                 || (loss - before).abs() < tolerance_change;
             if done {
                 break;

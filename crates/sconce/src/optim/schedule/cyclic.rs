@@ -206,6 +206,12 @@ impl Schedule for OneCycleLR {
         if !(0.0..=1.0).contains(&self.pct_start) {
             return Err(invalid(self.name(), "pct_start", self.pct_start, "between 0 and 1"));
         }
+        for (option, factor) in [("div_factor", self.div_factor), ("final_div_factor", self.final_div_factor)]
+        {
+            if !(factor > 0.0) {
+                return Err(invalid(self.name(), option, factor, "positive"));
+            }
+        }
         if let Some((base, max)) = &self.momentum {
             check_momentum(self.name(), groups)?;
             check_count(self.name(), "base_momentum", base, groups)?;
@@ -222,9 +228,8 @@ impl Schedule for OneCycleLR {
     fn rate(&self, at: At) -> Result<f64> {
         if at.epoch > self.total_steps {
             return Err(Error::argument(format!(
-                "OneCycleLR: step {} of a schedule of {} steps",
-                at.epoch + 1,
-                self.total_steps
+                "OneCycleLR: step {} of a schedule of {} steps: make total_steps the number of all steps",
+                at.epoch, self.total_steps
             )));
         }
         let greatest = of_group(&self.max_lr, at.group);

@@ -30,7 +30,11 @@ impl Factor {
         if self.0.len() == 1 || self.0.len() == groups.count() {
             return Ok(());
         }
-        Err(Error::argument(format!("{schedule}: {} functions for {} groups", self.0.len(), groups.count())))
+        Err(Error::argument(format!(
+            "{schedule}: {} functions for {} groups: give one for all, or one for each",
+            self.0.len(),
+            groups.count()
+        )))
     }
 }
 

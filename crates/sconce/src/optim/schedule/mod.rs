@@ -204,7 +204,7 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// If there are none, or not one milestone less than schedulers, or milestones do not rise.
+    /// If there are none, or not one milestone less than schedulers, milestones do not rise, or a scheduler has begun.
     pub fn sequential(parts: Vec<Scheduler>, milestones: Vec<usize>) -> Result<Self> {
         if parts.is_empty() || milestones.len() + 1 != parts.len() {
             return Err(Error::argument(format!(
@@ -215,6 +215,7 @@ impl Scheduler {
         if milestones.windows(2).any(|pair| pair[0] >= pair[1]) {
             return Err(Error::argument(format!("SequentialLR: milestones must rise, found {milestones:?}")));
         }
+        check_parts("SequentialLR", &parts)?;
         Ok(Self { kind: Kind::Sequential(parts, milestones), epoch: -1, base: Vec::new(), last: Vec::new() })
     }
 
@@ -222,11 +223,12 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// If there are none.
+    /// If there are none, or one has begun.
     pub fn chained(parts: Vec<Scheduler>) -> Result<Self> {
         if parts.is_empty() {
             return Err(Error::argument("ChainedScheduler: needs at least one scheduler"));
         }
+        check_parts("ChainedScheduler", &parts)?;
         Ok(Self { kind: Kind::Chained(parts), epoch: -1, base: Vec::new(), last: Vec::new() })
     }
 
@@ -234,10 +236,21 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// If an option is outside its range, or the groups do not have what a schedule needs.
+    /// If an option is outside its range, the groups do not have what a schedule needs, or the scheduler has begun.
     pub fn start(mut self, optimizer: &mut dyn Groups) -> Result<Self> {
+        if self.has_begun() {
+            return Err(Error::argument(format!(
+                "Scheduler: has begun already, and is at step {}: make another one to begin anew",
+                self.epoch
+            )));
+        }
         self.begin(optimizer)?;
         Ok(self)
+    }
+
+    /// Whether it was started, or goes on from a state.
+    fn has_begun(&self) -> bool {
+        !self.base.is_empty()
     }
 
     fn begin(&mut self, groups: &mut dyn Groups) -> Result<()> {
@@ -300,14 +313,15 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// If the scheduler was not started with an optimiser of as many groups, or its schedule has no more steps.
+    /// If the scheduler was not started with an optimiser of as many groups, its schedule has no more steps, or a rate is
+    /// not finite.
     pub fn step(&mut self, optimizer: &mut dyn Groups) -> Result<()> {
-        if self.base.is_empty() {
+        if !self.has_begun() {
             return Err(Error::argument("Scheduler: start it with the optimiser before the first step"));
         }
         if self.base.len() != optimizer.count() {
             return Err(Error::argument(format!(
-                "Scheduler: was started with {} groups, the optimiser has {}",
+                "Scheduler: was started with {} groups, the optimiser has {}: add groups before the start",
                 self.base.len(),
                 optimizer.count()
             )));
@@ -345,7 +359,16 @@ impl Scheduler {
         for group in 0..self.base.len() {
             let at = at(group, groups);
             let closed = if closed { schedule.closed_form(at) } else { None };
-            groups.set_lr(group, closed.map_or_else(|| schedule.rate(at), Ok)?);
+            let lr = closed.map_or_else(|| schedule.rate(at), Ok)?;
+            if !lr.is_finite() {
+                return Err(Error::argument(format!(
+                    "{}: the rate of group {group} would be {lr} after step {}, it was {}",
+                    schedule.name(),
+                    at.epoch,
+                    at.lr
+                )));
+            }
+            groups.set_lr(group, lr);
             if let Some(momentum) = schedule.momentum(at) {
                 groups.set_momentum(group, momentum)?;
             }
@@ -372,7 +395,7 @@ impl Scheduler {
         }
     }
 
-    /// Goes on from what another scheduler of the same kind remembered.
+    /// Goes on from what another scheduler of the same kind remembered; it need not be started then.
     ///
     /// # Errors
     ///
@@ -400,6 +423,16 @@ impl Scheduler {
         self.base.clone_from(&state.base_lrs);
         self.last.clone_from(&state.last_lr);
         Ok(())
+    }
+}
+
+/// Parts are started together with the whole.
+fn check_parts(schedule: &str, parts: &[Scheduler]) -> Result<()> {
+    match parts.iter().position(Scheduler::has_begun) {
+        Some(i) => Err(Error::argument(format!(
+            "{schedule}: scheduler {i} has begun already: start the whole instead of its parts"
+        ))),
+        None => Ok(()),
     }
 }
 
