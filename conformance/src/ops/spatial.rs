@@ -1,7 +1,7 @@
 //! Padding, resizing, sampling and rearranging.
 
 use sconce::functional::{
-    self as f, GridOptions, InterpolateOptions, Interpolation, PadMode, Resize, UnfoldOptions,
+    self as f, GridOptions, InterpolateMode, InterpolateOptions, PadMode, Resize, UnfoldOptions,
 };
 
 use super::rows;
@@ -32,7 +32,7 @@ pub(crate) const TABLE: &[Entry] = rows! {
     };
     "nn.functional.upsample_nearest" => |a| f::interpolate(a.input()?, resize(a)?, InterpolateOptions::default())?;
     "nn.functional.upsample_bilinear" => |a| f::interpolate(a.input()?, resize(a)?, InterpolateOptions {
-        mode: Interpolation::Bilinear,
+        mode: InterpolateMode::Bilinear,
         align_corners: true,
         ..Default::default()
     })?;
@@ -67,7 +67,7 @@ pub(crate) fn pad_mode(mode: &str) -> Result<PadMode, Stop> {
 }
 
 /// A way of interpolating.
-pub(crate) fn interpolation(mode: &str) -> Result<Interpolation, Stop> {
+pub(crate) fn interpolation(mode: &str) -> Result<InterpolateMode, Stop> {
     Ok(mode.parse()?)
 }
 

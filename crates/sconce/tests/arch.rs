@@ -44,7 +44,6 @@ const NOT_OPERATIONS: &[(&str, &str)] = &[
     ("compare", "results are bool and carry no gradient"),
     ("create", "new tensors"),
     ("forms", "in-place forms of operations that have samples"),
-    ("integer_windows", "convolutions and pooling of integers, which carry no gradient"),
     ("names", "PyTorch's words for settings"),
     ("operators", "`+ - * /` as methods"),
     ("real", "numbers that formulas are written over"),

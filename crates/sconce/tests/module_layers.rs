@@ -6,9 +6,9 @@ use sconce::nn::init::{
     uniform_, xavier_normal_, xavier_uniform_,
 };
 use sconce::nn::{
-    BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, CrossEntropyLoss, Dropout, Flatten,
-    Identity, LSTM, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU, RecurrentConfig, Sequential,
-    TransformerEncoderLayer,
+    BatchNorm1d, BatchNorm2d, BatchNormConfig, Conv2d, Conv2dConfig, CrossEntropyLoss, CrossMapLRN2d,
+    Dropout, Flatten, Identity, LSTM, Linear, LinearConfig, MSELoss, MaxPool2d, Padding, ReLU,
+    RecurrentConfig, Sequential, TransformerEncoderLayer,
 };
 use sconce::prelude::*;
 use sconce::{Result, fork_rng, manual_seed};
@@ -337,5 +337,45 @@ fn products_within_operations_are_counted() -> Result<()> {
         let projected = 2 * 3 * 6 * 4 + 2 * 5 * 6 * (4 + 7);
         assert_eq!(summary.mult_adds, Some(projected + 2 * 3 * 5 * (4 + 7)));
     }
+    Ok(())
+}
+
+/// Values of PyTorch's layer, whose first channel stays in all sums after it.
+#[test]
+fn cross_map_lrn_is_pytorchs() -> Result<()> {
+    let x: Vec<f32> = (0..12).map(|i| i as f32 / 4.0 - 1.0).collect();
+    let x = Tensor::from_vec(x, [1, 6, 1, 2])?;
+    let table = [
+        (
+            1,
+            [
+                -0.5029734, -0.4040467, -0.2424505, -0.1333149, 0.0, 0.1333149, 0.2424505, 0.3703082,
+                0.4386913, 0.5399492, 0.5709660, 0.6414025,
+            ],
+        ),
+        (
+            3,
+            [
+                -0.5520158, -0.4292904, -0.2760079, -0.1425678, 0.0, 0.1380040, 0.2613499, 0.3820153,
+                0.4682745, 0.5541466, 0.7105010, 0.7947709,
+            ],
+        ),
+        (
+            4,
+            [
+                -0.5619862, -0.4333188, -0.2809931, -0.1440337, 0.0, 0.1404965, 0.2693645, 0.3959386,
+                0.4937443, 0.5903819, 0.7474635, 0.8429382,
+            ],
+        ),
+    ];
+    for (size, expected) in table {
+        let norm = CrossMapLRN2d { alpha: 0.5, beta: 0.75, k: 2.0, ..CrossMapLRN2d::new(size) };
+        for (found, expected) in values(&norm.forward(&x)?).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6, "size {size}: {found}, expected {expected}");
+        }
+    }
+    let error = CrossMapLRN2d::new(3).forward(&x.squeeze(0)?).unwrap_err().to_string();
+    assert_eq!(error, "CrossMapLRN2d: needs [N, C, H, W] and a size of at least 1, found [6, 1, 2] and 3");
+    assert!(CrossMapLRN2d::new(0).forward(&x).is_err());
     Ok(())
 }

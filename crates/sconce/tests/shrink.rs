@@ -1,11 +1,13 @@
 //! Channels that are removed: layers get smaller, outputs stay.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use sconce::compress::Amount;
 use sconce::functional::{InterpolateOptions, Resize};
 use sconce::nn::{
     AdaptiveAvgPool2d, AvgPool2d, BatchNorm1d, BatchNorm2d, Conv1d, Conv2d, Conv2dConfig, Conv3d,
-    ConvTranspose2d, Embedding, Flatten, GELU, LayerNorm, Linear, LinearConfig, MaxPool2d, PReLU, Padding,
-    ReLU, Sequential, SiLU, Tanh, Upsample, prune,
+    ConvTranspose2d, Embedding, Flatten, GELU, LayerNorm, Linear, LinearConfig, MaxPool2d, Mode, PReLU,
+    Padding, ReLU, Sequential, SiLU, Tanh, Upsample, prune,
 };
 use sconce::optim::{AdamW, Optimizer, Rule, Sgd};
 use sconce::prelude::*;
@@ -476,5 +478,46 @@ fn follows<R: Rule>(rule: R) -> Result<()> {
 fn optimisers_go_on_with_the_smaller_parameters() -> Result<()> {
     follows(Sgd { lr: 0.01, momentum: 0.9, ..Sgd::default() })?;
     follows(AdamW { lr: 0.01, ..AdamW::default() })?;
+    Ok(())
+}
+
+#[derive(Module)]
+struct Normed {
+    first: Linear,
+    norm: BatchNorm1d,
+    last: Linear,
+}
+
+#[test]
+fn modes_and_frozen_parameters_come_back_after_a_panic() -> Result<()> {
+    type Run = fn(&mut Normed, &dyn Fn(&Normed) -> Result<Tensor>) -> Result<()>;
+    let table: &[(&str, Run)] = &[
+        ("shrink", |net, run| prune::shrink(net, run).map(drop)),
+        ("channels", |net, run| prune::channels(net, run).map(drop)),
+        ("ln_channels", |net, run| {
+            prune::ln_channels(net, "first.weight", Amount::Fraction(0.5), 2.0, run).map(drop)
+        }),
+        ("summary_of", |net, run| net.summary_of(run).map(drop)),
+    ];
+    let mut net = Normed { first: Linear::new(3, 4)?, norm: BatchNorm1d::new(4)?, last: Linear::new(4, 2)? };
+    net.freeze("first.**")?;
+    let x = Tensor::randn([5, 3], DType::F32)?;
+    for (name, run) in table {
+        for whole in [false, true] {
+            let forward = |net: &Normed| -> Result<Tensor> {
+                assert_eq!(net.norm.mode, Mode::Eval);
+                assert!(net.first.weight.requires_grad(), "what is frozen is recorded");
+                if whole {
+                    net.last.forward(&net.norm.forward(&net.first.forward(&x)?)?)?;
+                }
+                panic!("a forward that panics")
+            };
+            let caught = catch_unwind(AssertUnwindSafe(|| run(&mut net, &forward)));
+            assert_eq!(caught.unwrap_err().downcast_ref(), Some(&"a forward that panics"), "{name}");
+            let trainable: Vec<bool> = net.parameters().iter().map(|p| p.requires_grad()).collect();
+            assert_eq!(trainable, [false, false, true, true, true, true], "{name}");
+            assert_eq!(net.norm.mode, Mode::Train, "{name}");
+        }
+    }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::module::Module;
-use super::trace::{inputs_first, recorded};
+use super::record::{inputs_first, recorded};
 use super::walk::{each_declared, owner_of};
 use crate::Result;
 use crate::autograd::history;

@@ -1,4 +1,16 @@
 //! Modules, layers and losses; PyTorch's `torch.nn`.
+//!
+//! What has another name than there, or differs:
+//!
+//! | PyTorch | here |
+//! |---|---|
+//! | `ModuleList`, `ParameterList`, `ParameterDict` | a `Vec`, an array, a tuple or a [`ModuleDict`] of modules or of [`Param`] |
+//! | `LazyLinear`, `LazyConv2d`, … | [`Lazy`] of the layer |
+//! | `UpsamplingNearest2d`, `UpsamplingBilinear2d` | [`Upsample`] with that mode |
+//! | `TripletMarginWithDistanceLoss` | [`triplet_margin_with_distance_loss`](crate::functional::triplet_margin_with_distance_loss) |
+//! | `SyncBatchNorm`, `DataParallel` | none: there is one process and one device |
+//! | a size that is negative or a float, a `batch_first` that is a string, a `delta` that is complex: an error | does not compile |
+//! | gradient of `CrossMapLRN2d` | that of its formula, see [`CrossMapLRN2d`] |
 
 mod activation;
 mod adaptive_softmax;
@@ -31,6 +43,7 @@ pub mod parametrize;
 mod place;
 mod pool;
 pub mod prune;
+mod record;
 mod recurrent;
 mod sequential;
 mod shared;
@@ -38,7 +51,6 @@ mod simple;
 mod state_dict;
 mod summary;
 mod tap;
-mod trace;
 mod transformer;
 mod walk;
 
@@ -81,7 +93,7 @@ pub use module::AsModule;
 pub use module::{Leaf, LeafMut, Module};
 pub use norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormConfig};
 pub use norm_layers::{
-    GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig, LayerNorm,
+    CrossMapLRN2d, GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, InstanceNormConfig, LayerNorm,
     LocalResponseNorm, NormConfig, RMSNorm, Shape,
 };
 pub use pad::{

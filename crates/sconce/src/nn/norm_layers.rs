@@ -6,6 +6,7 @@ use super::layer::Layer;
 use super::leaf::{Buffer, Mode, Param};
 use super::place::named;
 use crate::functional::{self, RunningStats};
+use crate::ops::nn::instance_norm::cross_map_lrn;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Module, Result};
 
@@ -265,6 +266,50 @@ impl LocalResponseNorm {
 impl Layer for LocalResponseNorm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         functional::local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+    }
+}
+
+/// Normalises over neighbouring channels of `[N, C, H, W]`; PyTorch's `CrossMapLRN2d`.
+///
+/// y = x · (k + alpha / size · s)^−beta, where s sums the squares of each channel and of (size − 1) / 2, rounded down, on
+/// either side. As in PyTorch the first channel stays in the sum of all channels after that, which is why
+/// [`LocalResponseNorm`] is another layer. The gradient is that of this formula; PyTorch's leaves the first channel out,
+/// takes a window of even size for one more than it is, and fails for a size of 1.
+///
+/// ```
+/// use sconce::nn::{CrossMapLRN2d, Layer};
+/// use sconce::Tensor;
+/// let x = Tensor::from_vec(vec![1.0f32, 2.0, 3.0], [1, 3, 1, 1])?;
+/// let norm = CrossMapLRN2d { alpha: 1.0, beta: 1.0, k: 0.0, ..CrossMapLRN2d::new(1) };
+/// // 1 / 1, 2 / (4 + 1), 3 / (9 + 1)
+/// assert_eq!(norm.forward(&x)?.to_vec::<f32>()?, [1.0, 2.0 / 5.0, 3.0 / 10.0]);
+/// # Ok::<(), sconce::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Module)]
+pub struct CrossMapLRN2d {
+    /// The number of channels.
+    pub size: usize,
+    /// The factor of the mean square; 1e-4.
+    pub alpha: f64,
+    /// The power of the divisor; 0.75.
+    pub beta: f64,
+    /// What is added to the divisor; 1.
+    pub k: f64,
+}
+
+impl CrossMapLRN2d {
+    /// Makes a layer with PyTorch's defaults; the options are its fields.
+    pub fn new(size: usize) -> Self {
+        Self { size, alpha: 1e-4, beta: 0.75, k: 1.0 }
+    }
+}
+
+impl Layer for CrossMapLRN2d {
+    /// # Errors
+    ///
+    /// If the input has not four dimensions, or the size is 0.
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        cross_map_lrn(x, self.size, self.alpha, self.beta, self.k)
     }
 }
 

@@ -1,11 +1,15 @@
 //! Operations: each with its method, forward, derivative and samples in one place.
 //!
+//! What `torch` or its `linalg`, `fft` and `special` have is in this folder, mostly methods of [`Tensor`](crate::Tensor);
+//! what only `torch.nn.functional` has is in the folder `nn`, mostly functions. Activations are formulas and stand with
+//! those, in tables of rows.
+//!
 //! Where results differ from those of PyTorch 2.13 on a CPU, and why:
 //!
 //! | operation | difference | reason |
 //! |---|---|---|
 //! | `matrix_exp` of half types | the exponential, where PyTorch returns NaN or garbage | a fault there |
-//! | gradient of `hardtanh`, `relu6`, `hardshrink`, `softshrink`, `celu` at NaN | passes | there it passes in the last elements of a loop and is 0 (`celu`: NaN) in its vectors |
+//! | gradient of `hardtanh`, `relu6`, `hardshrink`, `softshrink`, `elu`, `celu`, `selu`, `hardswish` at NaN | passes | there it passes in the last elements of a loop only; in its vectors (of 16 float32 with AVX2) it is 0, and of the last four NaN |
 //! | gradient of `as_strided_scatter` for the tensor written into, if it has gaps | that of its own elements | there the tensor is taken for one without gaps |
 //! | complex numbers | Fourier transforms, parts and whole only | every other operation refuses them by name |
 //! | complex128 transforms | last digits | another order of sums |
@@ -17,7 +21,10 @@
 //! | gradient of singular values of a matrix that is neither 0 nor of full rank | with other vectors of the values 0 | there it depends on the vectors that LAPACK takes |
 //! | `nanmean` of nothing but NaN | the gradient 0 | there it is NaN |
 //! | uint8 images interpolated | rounded once | there weights are rounded first |
-//! | gradients of half types that overflow on the way (`pow`, `soft_margin_loss`, `normalize`) | finite | computed in float32 |
+//! | gradients of half types that overflow or cancel on the way (`pow`, `soft_margin_loss`, `normalize`, `asinh`, `acosh`, `atanh`, `sinc`) | those of float32 | rounded once, there at each step: 0, NaN or few digits |
+//! | gradient of `logit` of half types at −0 | −∞, as in float32 | there ∞ |
+//! | gradient of `batch_norm` of half types, of an input with its channels last | that of the formula | there another one, for some strides of the input and of the result's gradient |
+//! | in-place changes of the parts of `chunk`, `split` and `unbind` while recording | recorded, as of `narrow` | there an error |
 
 pub(crate) mod activation;
 mod arith;
@@ -25,7 +32,6 @@ mod axes;
 pub(crate) mod binary;
 pub(crate) mod compare;
 mod complex;
-pub(crate) mod conv;
 pub(crate) mod copy;
 mod create;
 pub(crate) mod driver;
@@ -35,19 +41,15 @@ mod fourier;
 mod gamma;
 mod histogram;
 pub(crate) mod index;
-mod integer_windows;
 mod join;
 mod linalg;
-pub(crate) mod loss;
 pub(crate) mod matmul;
 pub(crate) mod moments;
 mod names;
 pub(crate) mod nn;
-pub(crate) mod norm;
 mod operators;
 mod order;
 mod parts;
-pub(crate) mod pool;
 mod products;
 pub(crate) mod real;
 mod rearrange;
@@ -122,25 +124,25 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     index::PLACES,
     index::INDEX_REDUCTIONS,
     softmax::SOFTMAXES,
-    loss::LOSSES,
     complex::COMPLEX,
     fourier::TRANSFORMS,
-    conv::CONVOLUTIONS,
-    pool::POOLS,
-    norm::NORMALISATIONS,
     nn::adaptive::ADAPTIVE,
     nn::attention::ATTENTION,
     nn::bag::BAGS,
     nn::conv::CONVOLUTIONS,
+    nn::conv2d::CONVOLUTIONS,
     nn::ctc::CTC,
     nn::distance::DISTANCES,
     nn::dropout::DROPOUTS,
     nn::grid::GRIDS,
+    nn::instance_norm::NORMS,
+    nn::loss::LOSSES,
     nn::lstm::LSTMS,
     nn::margin::MARGINS,
-    nn::norm::NORMS,
+    nn::norm::NORMALISATIONS,
     nn::pad::PADS,
     nn::pool::POOLS,
+    nn::pool2d::POOLS,
     nn::resize::RESIZES,
     nn::shuffle::SHUFFLES,
     nn::unpool::UNPOOLS,

@@ -5,11 +5,11 @@ use std::str::FromStr;
 use super::activation::Gelu;
 use super::index::Reduce;
 use super::linalg::MatrixNorm;
-use super::loss::Reduction;
 use super::nn::bag::BagMode;
 use super::nn::grid::{GridMode, GridPadding};
+use super::nn::loss::Reduction;
 use super::nn::pad::PadMode;
-use super::nn::resize::Interpolation as Resampling;
+use super::nn::resize::InterpolateMode;
 use super::order::Interpolation;
 use crate::tensor::scalar::Scalar;
 use crate::{Error, Result};
@@ -51,7 +51,7 @@ words! {
         "constant" => Self::Constant(Scalar::Int(0)), "reflect" => Self::Reflect, "replicate" => Self::Replicate,
         "circular" => Self::Circular,
     }
-    Resampling, "mode" {
+    InterpolateMode, "mode" {
         "nearest" => Self::Nearest, "nearest-exact" => Self::NearestExact, "linear" => Self::Linear,
         "bilinear" => Self::Bilinear, "bicubic" => Self::Bicubic, "trilinear" => Self::Trilinear, "area" => Self::Area,
     }
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn words_are_found_or_named() {
         assert_eq!("sum".parse::<Reduction>().unwrap(), Reduction::Sum);
-        assert_eq!("nearest-exact".parse::<Resampling>().unwrap(), Resampling::NearestExact);
+        assert_eq!("nearest-exact".parse::<InterpolateMode>().unwrap(), InterpolateMode::NearestExact);
         let message = "abc".parse::<Reduction>().unwrap_err().to_string();
         for part in ["reduction", "batchmean", "abc"] {
             assert!(message.contains(part), "{message}");

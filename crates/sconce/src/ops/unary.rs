@@ -335,7 +335,7 @@ unary! {
 
     /// 2ˣ.
     exp2 Exp2, exp2_ () {
-        forward: |x| (x * std::f64::consts::LN_2).exp(),
+        forward: |x| x.exp2(),
         backward: |g, x, y| g * y * std::f64::consts::LN_2,
         saves: OUTPUT,
         domain: (-3.0, 3.0),

@@ -8,7 +8,7 @@ use super::with_mask;
 use crate::compress::{Amount, choice};
 use crate::nn::form::replace_named;
 use crate::nn::module::Module;
-use crate::nn::trace::recorded;
+use crate::nn::record::recorded;
 use crate::select::{Candidate, IntoSelector, Kind};
 use crate::tensor::{DType, Tensor};
 use crate::{Context, Error, Result};

@@ -10,7 +10,7 @@ use crate::nn::ext::each_leaf;
 use crate::nn::form::computed;
 use crate::nn::leaf::{Buffer, Param};
 use crate::nn::module::{Leaf, LeafMut, Module};
-use crate::nn::trace::output;
+use crate::nn::record::output;
 use crate::nn::walk::{each_declared, each_leaf_mut, owner_of};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Context, Error, Result, no_grad};

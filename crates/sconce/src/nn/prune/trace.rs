@@ -13,7 +13,7 @@ use super::shrink::Site;
 use crate::autograd::history;
 use crate::nn::leaf::Param;
 use crate::nn::module::Module;
-use crate::nn::trace::inputs_first;
+use crate::nn::record::inputs_first;
 use crate::nn::walk::each_declared;
 use crate::ops::{is_elementwise, is_elementwise_of_two};
 use crate::tensor::Tensor;

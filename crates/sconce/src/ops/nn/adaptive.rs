@@ -3,7 +3,7 @@
 use super::along::Sparse;
 use super::pool::{check_rank, greatest_of_volumes};
 use crate::ops::driver::{build, layers};
-use crate::ops::pool::{AvgPool2dOptions, avg_pool2d};
+use crate::ops::nn::pool2d::{AvgPool2dOptions, avg_pool2d};
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::layout::checked_numel;

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::ops::driver::attention as blocks;
 use crate::ops::driver::layers::wide;
-use crate::ops::loss::dropout;
+use crate::ops::nn::loss::dropout;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::sizes::{count, keepdim};

@@ -1,11 +1,11 @@
 //! Convolutions in one and three dimensions, by those in two.
 
 use super::pad::zeros_around;
-use crate::ops::conv::{
+use crate::ops::create::collect;
+use crate::ops::nn::conv2d::{
     Conv1dOptions, Conv2dOptions, Conv3dOptions, ConvTranspose1dOptions, ConvTranspose2dOptions,
     ConvTranspose3dOptions, batched, conv_transpose2d, conv2d,
 };
-use crate::ops::create::collect;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::Tensor;
 use crate::tensor::layout::checked_numel;

@@ -6,7 +6,7 @@ use smallvec::smallvec;
 
 use crate::autograd::{Grads, Op, Saved, apply};
 use crate::ops::driver::build;
-use crate::ops::loss::Reduction;
+use crate::ops::nn::loss::Reduction;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::{DType, Tensor};

@@ -1,6 +1,6 @@
 //! Distances, similarities, and losses of them.
 
-use crate::ops::loss::Reduction;
+use crate::ops::nn::loss::Reduction;
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::Tensor;

@@ -1,7 +1,7 @@
 //! Losses with margins, and likelihoods of distributions.
 
 use crate::ops::driver::build;
-use crate::ops::loss::{CrossEntropyOptions, Reduction, cross_entropy};
+use crate::ops::nn::loss::{CrossEntropyOptions, Reduction, cross_entropy};
 use crate::ops::reduce::float_dtype;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Operand;

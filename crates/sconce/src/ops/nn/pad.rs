@@ -3,8 +3,8 @@
 use smallvec::smallvec;
 
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
-use crate::ops::conv::ConvOptions;
 use crate::ops::create::collect;
+use crate::ops::nn::conv2d::ConvOptions;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::{Dims, Tensor};

@@ -1,6 +1,6 @@
 //! Pooling in one and three dimensions, by that in two; power averages.
 
-use crate::ops::pool::{
+use crate::ops::nn::pool2d::{
     AvgPool1dOptions, AvgPool2dOptions, AvgPool3dOptions, AvgPoolOptions, MaxPool1dOptions, MaxPool2dOptions,
     MaxPool3dOptions, MaxPoolOptions, avg_pool2d, max_pool2d_with_indices,
 };

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// How [`interpolate`] fills in what lies between elements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Interpolation {
+pub enum InterpolateMode {
     /// The nearest element, by a rule that older libraries have.
     #[default]
     Nearest,
@@ -41,7 +41,7 @@ pub enum Resize {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterpolateOptions {
     /// What lies between elements; the nearest one.
-    pub mode: Interpolation,
+    pub mode: InterpolateMode,
     /// Whether the corners keep their values, rather than the edges of the outermost elements their place; false.
     pub align_corners: bool,
     /// Whether positions follow from the sizes, rather than from the scale as it is given; false.
@@ -187,9 +187,9 @@ fn each<T: Copy>(given: &[T], spatial: usize) -> Result<Vec<T>> {
 ///
 /// ```
 /// use sconce::Tensor;
-/// use sconce::functional::{InterpolateOptions, Interpolation, Resize, interpolate};
+/// use sconce::functional::{InterpolateOptions, InterpolateMode, Resize, interpolate};
 /// let x = Tensor::from_vec(vec![0.0f32, 4.0], [1, 1, 2])?;
-/// let options = InterpolateOptions { mode: Interpolation::Linear, ..Default::default() };
+/// let options = InterpolateOptions { mode: InterpolateMode::Linear, ..Default::default() };
 /// let y = interpolate(&x, Resize::Size(vec![4]), options)?;
 /// assert_eq!(y.to_vec::<f32>()?, [0.0, 1.0, 3.0, 4.0]);
 /// # Ok::<(), sconce::Error>(())
@@ -199,9 +199,9 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
     let InterpolateOptions { mode, align_corners, recompute_scale_factor, antialias } = options;
     let spatial = input.dim().saturating_sub(2);
     let fits = match mode {
-        Interpolation::Linear => spatial == 1,
-        Interpolation::Bilinear | Interpolation::Bicubic => spatial == 2,
-        Interpolation::Trilinear => spatial == 3,
+        InterpolateMode::Linear => spatial == 1,
+        InterpolateMode::Bilinear | InterpolateMode::Bicubic => spatial == 2,
+        InterpolateMode::Trilinear => spatial == 3,
         _ => (1..=3).contains(&spatial),
     };
     if !fits || input.shape()[1..].contains(&0) {
@@ -210,11 +210,12 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
             input.shape()
         )));
     }
-    let smooth = !matches!(mode, Interpolation::Nearest | Interpolation::NearestExact | Interpolation::Area);
+    let smooth =
+        !matches!(mode, InterpolateMode::Nearest | InterpolateMode::NearestExact | InterpolateMode::Area);
     if align_corners && !smooth {
         return Err(Error::argument(format!("{OP}: align_corners does not go with {mode:?}")));
     }
-    if antialias && !matches!(mode, Interpolation::Bilinear | Interpolation::Bicubic) {
+    if antialias && !matches!(mode, InterpolateMode::Bilinear | InterpolateMode::Bicubic) {
         return Err(Error::argument(format!("{OP}: antialias does not go with {mode:?}")));
     }
     let sizes = &input.shape()[2..];
@@ -232,7 +233,7 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
     if to.contains(&0) {
         return Err(Error::shape(format!("{OP}: an output of size {to:?} for {sizes:?}")));
     }
-    if mode == Interpolation::Area {
+    if mode == InterpolateMode::Area {
         return adaptive_avg_pool(OP, input, &to);
     }
     let narrow = input.dtype() != DType::F64;
@@ -246,7 +247,7 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
     let mut y = if half { input.to(DType::F32)? } else { input.clone() };
     if !smooth {
         for d in 0..spatial {
-            let index = axis(d).nearest(mode == Interpolation::NearestExact, narrow)?;
+            let index = axis(d).nearest(mode == InterpolateMode::NearestExact, narrow)?;
             y = y.index_select(d as isize + 2, &index)?;
         }
         return if half { y.to(dtype) } else { Ok(y) };
@@ -258,8 +259,8 @@ pub fn interpolate(input: &Tensor, resize: Resize, options: InterpolateOptions) 
     for d in (0..spatial).rev() {
         let axis = axis(d);
         let matrix = match mode {
-            _ if antialias => axis.antialiased(mode == Interpolation::Bicubic),
-            Interpolation::Bicubic => axis.cubic(align_corners, narrow),
+            _ if antialias => axis.antialiased(mode == InterpolateMode::Bicubic),
+            InterpolateMode::Bicubic => axis.cubic(align_corners, narrow),
             _ => axis.linear(align_corners, narrow),
         };
         y = matrix?.apply(OP, &y, d + 2)?;
@@ -282,16 +283,16 @@ pub(in crate::ops) static RESIZES: &[OpInfo] = &[OpInfo {
         let mode = |mode| InterpolateOptions { mode, ..Default::default() };
         let plane: &[usize] = &[1, 2, 4, 3];
         vec![
-            sample(&[2, 1, 5], &[3], mode(Interpolation::Nearest)),
-            sample(&[2, 1, 3], &[5], mode(Interpolation::Linear)),
+            sample(&[2, 1, 5], &[3], mode(InterpolateMode::Nearest)),
+            sample(&[2, 1, 3], &[5], mode(InterpolateMode::Linear)),
             sample(
                 plane,
                 &[3, 5],
-                InterpolateOptions { align_corners: true, ..mode(Interpolation::Bilinear) },
+                InterpolateOptions { align_corners: true, ..mode(InterpolateMode::Bilinear) },
             ),
-            sample(plane, &[2, 4], InterpolateOptions { antialias: true, ..mode(Interpolation::Bicubic) }),
-            sample(plane, &[5, 2], mode(Interpolation::Bicubic)),
-            sample(plane, &[3, 2], mode(Interpolation::Area)),
+            sample(plane, &[2, 4], InterpolateOptions { antialias: true, ..mode(InterpolateMode::Bicubic) }),
+            sample(plane, &[5, 2], mode(InterpolateMode::Bicubic)),
+            sample(plane, &[3, 2], mode(InterpolateMode::Area)),
         ]
     },
 }];

@@ -1,8 +1,9 @@
 //! Rearrangements of channels and windows: pixel and channel shuffles, unfold and fold, one-hot vectors.
 
 use super::pad::zeros_around;
-use crate::ops::conv::batched;
 use crate::ops::create::collect;
+use crate::ops::driver::layers::wide;
+use crate::ops::nn::conv2d::batched;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
@@ -218,7 +219,10 @@ pub fn fold(input: &Tensor, output_size: [usize; 2], options: UnfoldOptions) -> 
             .narrow(3, options.padding[1] as isize, output_size[1])?
             .contiguous()
     };
-    if input.dim() == 3 { one(input) } else { one(&input.unsqueeze(0)?)?.squeeze(0) }
+    // Sums of many windows are rounded once.
+    let x = input.to(wide(input.dtype()))?;
+    let y = if input.dim() == 3 { one(&x)? } else { one(&x.unsqueeze(0)?)?.squeeze(0)? };
+    y.to(input.dtype())
 }
 
 /// A vector of zeros with a 1 at each class index: int64 `[…]` becomes `[…, num_classes]`.

@@ -3,11 +3,11 @@
 use sconce_kernels::Conv2d;
 use smallvec::smallvec;
 
-use super::driver::layers;
 use super::integer_windows::{Windows, convolve, convolve_transposed, is_integer, only_int64};
-use super::reduce::float_dtype;
-use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers;
+use crate::ops::reduce::float_dtype;
+use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
 use crate::tensor::sizes::count;
 use crate::tensor::{DType, Dims, Tensor};
@@ -459,7 +459,7 @@ fn uncut(geometry: Conv2d, given: (usize, usize), x: &Tensor, weight: &Tensor) -
 const D: (f64, f64) = (-1.0, 1.0);
 
 /// For the generic tests.
-pub(crate) static CONVOLUTIONS: &[OpInfo] = &[
+pub(in crate::ops) static CONVOLUTIONS: &[OpInfo] = &[
     OpInfo {
         name: "conv2d",
         samples: || {

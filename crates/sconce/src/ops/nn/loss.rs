@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use smallvec::smallvec;
 
 use self::classes::{Classes, along_classes, same_dtype, weight_of_classes};
-use super::driver::{Kind, kind, layers};
-use super::reduce::float_dtype;
-use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
+use crate::ops::driver::{Kind, kind, layers};
+use crate::ops::reduce::float_dtype;
+use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
 use crate::tensor::sizes::keepdim;
 use crate::tensor::{DType, Tensor};
@@ -480,7 +480,7 @@ fn pair(call: fn(&Tensor, &Tensor) -> Result<Tensor>) -> Sample {
 }
 
 /// For the generic tests.
-pub(crate) static LOSSES: &[OpInfo] = &[
+pub(in crate::ops) static LOSSES: &[OpInfo] = &[
     OpInfo {
         name: "cross_entropy",
         samples: || {

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use sconce_kernels::{Divisor, Pool2d};
 use smallvec::smallvec;
 
-use super::driver::layers;
 use super::integer_windows::{average, greatest, is_integer, only_int64};
-use super::reduce::float_dtype;
-use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
+use crate::ops::driver::layers;
+use crate::ops::reduce::float_dtype;
+use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::dtype::Category;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
@@ -306,7 +306,7 @@ pub fn avg_pool2d(input: &Tensor, options: AvgPool2dOptions) -> Result<Tensor> {
 const D: (f64, f64) = (-2.0, 2.0);
 
 /// For the generic tests.
-pub(crate) static POOLS: &[OpInfo] = &[
+pub(in crate::ops) static POOLS: &[OpInfo] = &[
     OpInfo {
         name: "max_pool2d",
         samples: || {

@@ -5,7 +5,7 @@
 
 use sconce_kernels::{Divisor, Pool2d};
 
-use super::driver::build;
+use crate::ops::driver::build;
 use crate::tensor::dtype::Category;
 use crate::tensor::layout::checked_numel;
 use crate::tensor::{DType, Dims, Tensor};
