@@ -1,4 +1,5 @@
-//! Trains a small CNN on the UCI digits, then freezes its features and fine-tunes a new classifier.
+//! Trains a small CNN on the UCI digits; then looks at its parameters, walks on the line that they were moved along, and
+//! exports some of them.
 //!
 //! `cargo run --release --example digits`
 
@@ -9,9 +10,9 @@ pub(crate) use data::Digits;
 use data::{STEPS, cross_entropy};
 use indicatif::{ProgressBar, ProgressStyle};
 use sconce::nn::{BatchNorm2d, Conv2dConfig, Linear, MaxPool2d, Padding, ReLU, Sequential};
-use sconce::optim::{Optimizer, Sgd};
+use sconce::optim::{Optimizer, Sgd, parameters_to_vector, vector_to_parameters};
 use sconce::prelude::*;
-use sconce::{Result, manual_seed};
+use sconce::{Result, manual_seed, stats};
 
 const EPOCHS: usize = 5;
 
@@ -47,20 +48,15 @@ pub(crate) struct Run {
     pub(crate) accuracies: Vec<f64>,
 }
 
-/// Trains what the optimiser holds, in batches of 64 in the order of the rows; `train` sets the mode of each epoch.
-pub(crate) fn fit(
-    model: &mut DigitsNet,
-    optimizer: &mut Optimizer<Sgd>,
-    data: &Digits,
-    train: fn(&mut DigitsNet),
-) -> Result<Run> {
+/// Trains what the optimiser holds, in batches of 64 in the order of the rows.
+pub(crate) fn fit(model: &mut DigitsNet, optimizer: &mut Optimizer<Sgd>, data: &Digits) -> Result<Run> {
     let style =
         ProgressStyle::with_template("epoch {prefix} {bar:40} {pos}/{len} {msg}").expect("a valid template");
     let bar = ProgressBar::new((EPOCHS * STEPS) as u64).with_style(style);
     let mut run = Run { losses: Vec::new(), accuracies: Vec::new() };
     for epoch in 1..=EPOCHS {
         bar.set_prefix(format!("{epoch}/{EPOCHS}"));
-        train(model);
+        model.train();
         for step in 0..STEPS {
             let (x, y) = data.batch(step)?;
             optimizer.zero_grad();
@@ -82,43 +78,39 @@ pub(crate) fn sgd() -> Sgd {
     Sgd { lr: 0.05, momentum: 0.9, weight_decay: 1e-4, ..Sgd::default() }
 }
 
-/// Freezes the features, puts a new classifier in place of the trained one and trains only that; returns what moved
-/// and what did not, parameters and buffers.
-pub(crate) fn transfer(model: &mut DigitsNet, data: &Digits) -> Result<(Run, Vec<String>, Vec<String>)> {
-    println!("frozen: {}", model.freeze("features.**")?);
-    model.classifier = Linear::new(32 * 2 * 2, 10)?;
-    let before: Vec<Tensor> =
-        model.state_dict().iter().map(|(_, t)| t.detach().copy()).collect::<Result<_>>()?;
-
-    let mut optimizer = Optimizer::new(&*model, sgd())?;
-    let run = fit(model, &mut optimizer, data, |model| {
-        model.train();
-        // Frozen parameters do not stop batch normalisation from counting: its statistics move in training mode.
-        model.features.eval();
-    })?;
-
-    let (mut moved, mut unmoved) = (Vec::new(), Vec::new());
-    for ((name, after), before) in model.state_dict().iter().zip(&before) {
-        let list = if after.equal(before)? { &mut unmoved } else { &mut moved };
-        list.push(name.to_owned());
-    }
-    Ok((run, moved, unmoved))
+/// How right the model is with its parameters at `start`, at the trained ones, and at parts of the way between and beyond.
+/// Running statistics stay those of the trained model.
+pub(crate) fn along(model: &DigitsNet, start: &Tensor, data: &Digits) -> Result<Vec<(f64, f64)>> {
+    let trained = parameters_to_vector(model)?;
+    let points = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5].map(|part| {
+        vector_to_parameters(&start.lerp(&trained, part)?, model)?;
+        Ok((part, data.accuracy(|x| model.forward(x))?))
+    });
+    vector_to_parameters(&trained, model)?;
+    points.into_iter().collect()
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let data = Digits::open()?.square()?;
     manual_seed(0);
     let mut model = DigitsNet::new()?;
-    println!("{}", model.summary());
+    let (x, _) = data.rows(0, 1)?;
+    println!("{}", model.summary_of(|model| model.forward(&x))?);
 
+    let start = no_grad(|| parameters_to_vector(&model))?;
     let mut optimizer = Optimizer::new(&model, sgd())?;
-    let run = fit(&mut model, &mut optimizer, &data, DigitsNet::train)?;
+    let run = fit(&mut model, &mut optimizer, &data)?;
     print(&run);
 
-    let (run, moved, unmoved) = transfer(&mut model, &data)?;
-    print(&run);
-    println!("moved: {}", moved.join(", "));
-    println!("did not move: {}", unmoved.join(", "));
+    for (name, kernel) in model.selected_parameters("features.** & ndim==4")? {
+        println!("\n{name}\n{}", stats::of_tensor(&kernel, 12)?);
+    }
+    println!("\nfrom the first parameters to the trained ones, and beyond");
+    for (part, accuracy) in no_grad(|| along(&model, &start, &data))? {
+        println!("{part:4.2}: {accuracy:6.2} %");
+    }
+    let path = std::env::temp_dir().join("digits_classifier.npz");
+    println!("\nexported to {}: {}", path.display(), model.export("classifier.*", &path)?);
     Ok(())
 }
 
