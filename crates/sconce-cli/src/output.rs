@@ -20,7 +20,7 @@ pub(crate) fn write<T>(
     io::write_whole(path, fill)
 }
 
-/// As [`write`], of a text.
+/// As [`write()`], of a text.
 pub(crate) fn write_text(path: &Path, input: &Path, text: &str) -> Result<()> {
     write(path, &[input], |out| Ok(out.write_all(text.as_bytes())?))
 }

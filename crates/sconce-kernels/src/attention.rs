@@ -215,7 +215,7 @@ versions! {
     #[allow(clippy::too_many_arguments)]
     unsafe fn weigh[T: Float][T](
         seen: usize, keys: usize, scores: *mut T, mask: *const T, most: &mut T, sum: &mut T, values: usize, out: *mut T,
-    ) = weigh_body
+    ) = weigh_body, fused
 }
 
 #[inline(always)]
@@ -229,6 +229,7 @@ unsafe fn weigh_body<T: Float>(
     sum: &mut T,
     values: usize,
     out: *mut T,
+    fused: bool,
 ) {
     // SAFETY: indices below `keys` and `values`.
     unsafe {
@@ -239,7 +240,7 @@ unsafe fn weigh_body<T: Float>(
         // Under minus infinity the differences would be NaN; all weights are 0 then.
         let base = if now == T::NEG_INFINITY { T::ZERO } else { now };
         for j in 0..seen {
-            *scores.add(j) = (*scores.add(j) - base).exp();
+            *scores.add(j) = (*scores.add(j) - base).exp_down(fused);
         }
         for j in seen..keys {
             *scores.add(j) = T::ZERO;
@@ -249,7 +250,7 @@ unsafe fn weigh_body<T: Float>(
             *sum += part;
             return;
         }
-        let shrink = (before - base).exp();
+        let shrink = (before - base).exp_down(fused);
         *sum = *sum * shrink + part;
         *most = now;
         for i in 0..values {
@@ -440,7 +441,7 @@ versions! {
     unsafe fn slope[T: Float][T](
         seen: usize, keys: usize, weights: *mut T, slopes: *mut T, mask: *const T, logs: (T, T), dot: Option<T>,
         scale: T,
-    ) = slope_body
+    ) = slope_body, fused
 }
 
 #[inline(always)]
@@ -454,12 +455,13 @@ unsafe fn slope_body<T: Float>(
     (most, log): (T, T),
     dot: Option<T>,
     scale: T,
+    fused: bool,
 ) {
     // SAFETY: indices below `keys`.
     unsafe {
         add_mask(seen, weights, mask);
         for j in 0..seen {
-            *weights.add(j) = (*weights.add(j) - most - log).exp();
+            *weights.add(j) = (*weights.add(j) - most - log).exp_down(fused);
         }
         let dot = dot.unwrap_or_else(|| lanes::sum(seen, |j| *weights.add(j) * *slopes.add(j)));
         for j in 0..seen {

@@ -72,10 +72,11 @@ fn detect() -> Isa {
 /// }
 /// ```
 ///
-/// where `body` is an `#[inline(always)] unsafe fn` with the same parameters.
+/// where `body` is an `#[inline(always)] unsafe fn` with the same parameters. With `= body, fused` it has one more:
+/// whether a product and a sum may be one instruction, a constant in each version.
 macro_rules! versions {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident [$($def:tt)*] [$($par:tt)*]
-     ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident) => {
+     ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident $(, $fused:ident)?) => {
         $(#[$meta])*
         $vis unsafe fn $name<$($def)*>($($arg: $ty),*) $(-> $ret)? {
             #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
@@ -83,14 +84,14 @@ macro_rules! versions {
                 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
                 unsafe fn avx2<$($def)*>($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: the caller's contract is the one of the body.
-                    unsafe { $body::<$($par)*>($($arg),*) }
+                    unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused true))?) }
                 }
                 #[target_feature(
                     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
                 )]
                 unsafe fn avx512<$($def)*>($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: the caller's contract is the one of the body.
-                    unsafe { $body::<$($par)*>($($arg),*) }
+                    unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused true))?) }
                 }
                 match $crate::isa::isa() {
                     // SAFETY: `isa` found these features on this machine.
@@ -101,11 +102,22 @@ macro_rules! versions {
                 }
             }
             // SAFETY: the caller's contract is the one of the body.
-            unsafe { $body::<$($par)*>($($arg),*) }
+            unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused $crate::isa::BASELINE_FMA))?) }
         }
     };
 }
 pub(crate) use versions;
+
+/// Whether every machine of the target can add a product in one instruction.
+pub(crate) const BASELINE_FMA: bool = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+
+/// The value, where a word asks for it.
+macro_rules! flag {
+    ($word:ident $value:expr) => {
+        $value
+    };
+}
+pub(crate) use flag;
 
 /// A computation that contains its inner loops, for [`dispatch`]: everything that it calls in them is
 /// `#[inline(always)]`.

@@ -19,6 +19,18 @@ use crate::Real;
 pub trait Float: Real {
     /// `e` to the power `self`.
     fn exp(self) -> Self;
+    /// The factor of [`Float::exp_scaled`], a power of two.
+    const EXP_SCALE: Self;
+    /// `EXP_SCALE · exp(self)` for a `self` that is not above 0, or NaN; less work than [`Float::exp`].
+    ///
+    /// The factor keeps subnormal results exact until they are divided by a sum of the same scale. `fused` says that the
+    /// machine adds a product in one instruction.
+    fn exp_scaled(self, fused: bool) -> Self;
+    /// `exp(self)` for a `self` that is not above 0, or NaN, by [`Float::exp_scaled`].
+    #[inline(always)]
+    fn exp_down(self, fused: bool) -> Self {
+        self.exp_scaled(fused) * (Self::ONE / Self::EXP_SCALE)
+    }
     /// 2 to the power `self`.
     fn exp2(self) -> Self;
     /// `exp(self) - 1`, exact near 0.
@@ -151,6 +163,31 @@ fn exp32(x: f32) -> f32 {
     y * power32(half) * power32(n.wrapping_sub(half))
 }
 
+/// `a · b + c`, rounded once if `fused`.
+#[inline(always)]
+fn fma32(fused: bool, a: f32, b: f32, c: f32) -> f32 {
+    if fused { a.mul_add(b, c) } else { a * b + c }
+}
+
+/// `2^64 · exp(x)` for `x <= 0`, as [`exp32`] without the ends of the range: what is below -131 counts as -131, whose
+/// result is 0 once the factor is gone.
+#[inline(always)]
+fn exp_scaled32(x: f32, fused: bool) -> f32 {
+    // Rounds to an integer and adds 64 to it.
+    const MAGIC: f32 = MAGIC32 + 64.0;
+    let x = if x < -131.0 { -131.0 } else { x };
+    let shifted = fma32(fused, x, std::f32::consts::LOG2_E, MAGIC);
+    let k = shifted - MAGIC;
+    let r = fma32(fused, k, 2.121_944_4e-4, fma32(fused, k, -0.693_359_4, x));
+    let mut p = 1.987_569_1e-4;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = fma32(fused, p, r, c);
+    }
+    let y = fma32(fused, p, r * r, r) + 1.0;
+    // The integer is in the low bits; the exponent of `y` takes it.
+    f32::from_bits(y.to_bits().wrapping_add(shifted.to_bits() << 23))
+}
+
 /// `exp` of a reduced argument, minus 1, and the power of two: `exp(x) = 2^n · (p + 1)`.
 #[inline(always)]
 fn exp_parts64(x: f64) -> (f64, i64) {
@@ -253,6 +290,11 @@ impl Float for f32 {
     fn exp(self) -> f32 {
         exp32(self)
     }
+    const EXP_SCALE: f32 = 18_446_744_073_709_551_616.0;
+    #[inline(always)]
+    fn exp_scaled(self, fused: bool) -> f32 {
+        exp_scaled32(self, fused)
+    }
     #[inline(always)]
     fn exp2(self) -> f32 {
         exp64(self as f64 * std::f64::consts::LN_2) as f32
@@ -330,7 +372,14 @@ impl Float for f32 {
     }
     #[inline(always)]
     fn pow(self, exponent: f32) -> f32 {
-        self.powf(exponent)
+        // As PyTorch has them, and many times faster.
+        if exponent == 2.0 {
+            self * self
+        } else if exponent == 3.0 {
+            self * self * self
+        } else {
+            self.powf(exponent)
+        }
     }
     #[inline(always)]
     fn abs(self) -> f32 {
@@ -365,6 +414,11 @@ impl Float for f32 {
 impl Float for f64 {
     #[inline(always)]
     fn exp(self) -> f64 {
+        exp64(self)
+    }
+    const EXP_SCALE: f64 = 1.0;
+    #[inline(always)]
+    fn exp_scaled(self, _fused: bool) -> f64 {
         exp64(self)
     }
     #[inline(always)]
@@ -429,7 +483,14 @@ impl Float for f64 {
     }
     #[inline(always)]
     fn pow(self, exponent: f64) -> f64 {
-        self.powf(exponent)
+        // As PyTorch has them, and many times faster.
+        if exponent == 2.0 {
+            self * self
+        } else if exponent == 3.0 {
+            self * self * self
+        } else {
+            self.powf(exponent)
+        }
     }
     #[inline(always)]
     fn abs(self) -> f64 {

@@ -61,7 +61,7 @@ pub unsafe fn batch_norm_stats<T: Float>(size: BatchNorm, x: *const T, mean: *mu
         unsafe {
             let x = x.get().add(channel * l).cast_const();
             let m = sum_rows(n, l, c * l, x) / count;
-            let v = squares_rows(n, l, c * l, x, T::from_f64(m)) / count;
+            let v = squares_rows(n, l, c * l, x, T::from_f64(m), [x, x]) / count;
             // What rounding the mean to `T` took away.
             let shift = m - T::from_f64(m).to_f64();
             *mean.get().add(channel) = T::from_f64(m);
@@ -94,12 +94,19 @@ versions! {
     /// # Safety
     /// `x` has `rows` rows of `l` elements, `step` apart.
     unsafe fn squares_rows[T: Float][T](
-        rows: usize, l: usize, step: usize, x: *const T, mean: T,
+        rows: usize, l: usize, step: usize, x: *const T, mean: T, ahead: [*const T; 2],
     ) -> f64 = squares_rows_body
 }
 
 #[inline(always)]
-unsafe fn squares_rows_body<T: Float>(rows: usize, l: usize, step: usize, x: *const T, mean: T) -> f64 {
+unsafe fn squares_rows_body<T: Float>(
+    rows: usize,
+    l: usize,
+    step: usize,
+    x: *const T,
+    mean: T,
+    ahead: [*const T; 2],
+) -> f64 {
     let mut total = 0.0;
     for r in 0..rows {
         for from in (0..l).step_by(PIECE) {
@@ -109,7 +116,8 @@ unsafe fn squares_rows_body<T: Float>(rows: usize, l: usize, step: usize, x: *co
                 let d = unsafe { *x.add(i) } - mean;
                 d * d
             };
-            total += lanes::sum(PIECE.min(l - from), square).to_f64();
+            total +=
+                lanes::sum_ahead(PIECE.min(l - from), square, ahead.map(|p| p.wrapping_add(from))).to_f64();
         }
     }
     total
@@ -321,38 +329,40 @@ pub unsafe fn layer_norm<T: Float>(
         for r in from..to {
             // SAFETY: one row of the caller's arrays.
             unsafe {
-                let x = x.get().add(r * cols).cast_const();
-                let m = sum_rows(1, cols, 0, x) / cols as f64;
-                let v = squares_rows(1, cols, 0, x, T::from_f64(m)) / cols as f64;
-                let (m, s) = (T::from_f64(m), T::from_f64(1.0 / (v + eps).sqrt()));
+                let (x, y) = (x.get().add(r * cols).cast_const(), y.get().add(r * cols));
+                let (m, s) = layer_row(cols, x, eps, weight.get(), bias.get(), y);
                 *mean.get().add(r) = m;
                 *rstd.get().add(r) = s;
-                layer_row(cols, x, m, s, weight.get(), bias.get(), y.get().add(r * cols));
             }
         }
     });
 }
 
 versions! {
+    /// Normalises a row and returns its mean and reciprocal standard deviation.
+    ///
     /// # Safety
     /// The arrays that are not null have `n` elements, and `y` overlaps no other.
     unsafe fn layer_row[T: Float][T](
-        n: usize, x: *const T, mean: T, rstd: T, weight: *const T, bias: *const T, y: *mut T,
-    ) = layer_row_body
+        n: usize, x: *const T, eps: f64, weight: *const T, bias: *const T, y: *mut T,
+    ) -> (T, T) = layer_row_body
 }
 
 #[inline(always)]
 unsafe fn layer_row_body<T: Float>(
     n: usize,
     x: *const T,
-    mean: T,
-    rstd: T,
+    eps: f64,
     weight: *const T,
     bias: *const T,
     y: *mut T,
-) {
+) -> (T, T) {
     // SAFETY: `i < n` throughout.
     unsafe {
+        let ahead = [x, y.cast_const()].map(|p| p.wrapping_add(lanes::ahead(n)));
+        let mean = T::from_f64(sum_rows_body(1, n, 0, x) / n as f64);
+        let var = squares_rows_body(1, n, 0, x, mean, ahead) / n as f64;
+        let rstd = T::from_f64(1.0 / (var + eps).sqrt());
         let hat = |i: usize| (*x.add(i) - mean) * rstd;
         match (weight.is_null(), bias.is_null()) {
             (true, true) => (0..n).for_each(|i| *y.add(i) = hat(i)),
@@ -360,6 +370,7 @@ unsafe fn layer_row_body<T: Float>(
             (false, true) => (0..n).for_each(|i| *y.add(i) = hat(i) * *weight.add(i)),
             (false, false) => (0..n).for_each(|i| *y.add(i) = hat(i) * *weight.add(i) + *bias.add(i)),
         }
+        (mean, rstd)
     }
 }
 
@@ -397,20 +408,15 @@ pub unsafe fn layer_norm_backward<T: Float>(
     let summed = grads.weight.is_some() || grads.bias.is_some();
     let parts = rows.clamp(1, PARTS);
     let mut sums = vec![T::ZERO; if summed { parts * 2 * cols } else { 0 }];
-    let shared = Shared(sums.as_mut_ptr());
+    let sums_ptr = Shared(if summed { sums.as_mut_ptr() } else { std::ptr::null_mut() });
     par::for_ranges(parts, (GRAIN * parts / (rows * cols).max(1)).max(1), |from, to| {
         for part in from..to {
             for r in rows * part / parts..rows * (part + 1) / parts {
                 let (x, g, m, s) = row(r);
+                let at = |p: *mut T, n: usize| if p.is_null() { p } else { p.wrapping_add(n) };
+                let sums = at(sums_ptr.get(), part * 2 * cols);
                 // SAFETY: row `r` of the caller's arrays, and this part's sums.
-                unsafe {
-                    if !grad_x.get().is_null() {
-                        layer_grad_row(cols, x, g, m, s, weight.get(), grad_x.get().add(r * cols));
-                    }
-                    if summed {
-                        layer_grad_sums(cols, x, g, m, s, shared.get().add(part * 2 * cols));
-                    }
-                }
+                unsafe { layer_grad_row(cols, x, g, m, s, weight.get(), at(grad_x.get(), r * cols), sums) };
             }
         }
     });
@@ -431,14 +437,18 @@ pub unsafe fn layer_norm_backward<T: Float>(
 }
 
 versions! {
+    /// Writes the gradient of a row, and adds `g · hat` and, `n` elements on, `g` to the sums; each unless null.
+    ///
     /// # Safety
-    /// The arrays that are not null have `n` elements, and `gx` overlaps no other.
+    /// The arrays that are not null have `n` elements, `sums` twice as many; what is written overlaps nothing else.
+    #[allow(clippy::too_many_arguments)]
     unsafe fn layer_grad_row[T: Float][T](
-        n: usize, x: *const T, g: *const T, mean: T, rstd: T, weight: *const T, gx: *mut T,
+        n: usize, x: *const T, g: *const T, mean: T, rstd: T, weight: *const T, gx: *mut T, sums: *mut T,
     ) = layer_grad_row_body
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn layer_grad_row_body<T: Float>(
     n: usize,
     x: *const T,
@@ -447,40 +457,29 @@ unsafe fn layer_grad_row_body<T: Float>(
     rstd: T,
     weight: *const T,
     gx: *mut T,
+    sums: *mut T,
 ) {
     // SAFETY: `i < n` throughout.
     unsafe {
         let hat = |i: usize| (*x.add(i) - mean) * rstd;
+        if !sums.is_null() {
+            for i in 0..n {
+                *sums.add(i) += *g.add(i) * hat(i);
+            }
+            for i in 0..n {
+                *sums.add(n + i) += *g.add(i);
+            }
+        }
+        if gx.is_null() {
+            return;
+        }
         let plain = weight.is_null();
         let gw = |i: usize| if plain { *g.add(i) } else { *g.add(i) * *weight.add(i) };
-        let count = T::from_f64(n as f64);
-        let a = lanes::sum(n, gw) / count;
-        let b = lanes::sum(n, |i| gw(i) * hat(i)) / count;
+        let (count, ahead) = (T::from_f64(n as f64), lanes::ahead(n));
+        let a = lanes::sum_ahead(n, gw, [g.wrapping_add(ahead), gx.wrapping_add(ahead)]) / count;
+        let b = lanes::sum_ahead(n, |i| gw(i) * hat(i), [x.wrapping_add(ahead)]) / count;
         for i in 0..n {
             *gx.add(i) = rstd * (gw(i) - a - hat(i) * b);
-        }
-    }
-}
-
-versions! {
-    /// Adds a row to the sums of `g · hat` and, `n` elements on, of `g`.
-    ///
-    /// # Safety
-    /// `x` and `g` have `n` elements, `sums` twice as many.
-    unsafe fn layer_grad_sums[T: Float][T](
-        n: usize, x: *const T, g: *const T, mean: T, rstd: T, sums: *mut T,
-    ) = layer_grad_sums_body
-}
-
-#[inline(always)]
-unsafe fn layer_grad_sums_body<T: Float>(n: usize, x: *const T, g: *const T, mean: T, rstd: T, sums: *mut T) {
-    // SAFETY: `i < n` throughout.
-    unsafe {
-        for i in 0..n {
-            *sums.add(i) += *g.add(i) * ((*x.add(i) - mean) * rstd);
-        }
-        for i in 0..n {
-            *sums.add(n + i) += *g.add(i);
         }
     }
 }

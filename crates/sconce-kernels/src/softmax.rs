@@ -6,8 +6,15 @@ use crate::{Float, lanes};
 
 /// Elements per task.
 const GRAIN: usize = 8 * 1024;
-/// Neighbouring columns that are computed together.
-const STRIP: usize = 64;
+/// Neighbouring columns that are computed together, at most: few if there are few.
+const NARROW: usize = 64;
+const WIDE: usize = 512;
+/// Neighbouring exponentials that are summed apart.
+const BLOCK: usize = 64;
+/// Exponentials that are kept at a time where they are no result.
+const KEPT: usize = 1024;
+/// Rows of a strip that are summed before the sum joins those before.
+const ROWS: usize = 8;
 
 /// Which of the two functions is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +50,11 @@ pub unsafe fn softmax<T: Float>(
         // SAFETY: the columns `at..at + n` of the caller's arrays, written by this task alone.
         unsafe {
             let (x, y) = (x.get().add(at).cast_const(), y.get().add(at));
-            if inner == 1 { row(kind, dim, x, y) } else { strip(kind, dim, inner, n, x, y) }
+            match inner {
+                1 => row(kind, dim, x, y),
+                2..=NARROW => strip::<T, NARROW>(kind, dim, inner, n, x, y),
+                _ => strip::<T, WIDE>(kind, dim, inner, n, x, y),
+            }
         }
     });
 }
@@ -67,10 +78,10 @@ pub unsafe fn softmax_backward<T: Float>(
         unsafe {
             let (y, grad) = (y.get().add(at).cast_const(), grad.get().add(at).cast_const());
             let grad_x = grad_x.get().add(at);
-            if inner == 1 {
-                row_backward(kind, dim, y, grad, grad_x)
-            } else {
-                strip_backward(kind, dim, inner, n, y, grad, grad_x)
+            match inner {
+                1 => row_backward(kind, dim, y, grad, grad_x),
+                2..=NARROW => strip_backward::<T, NARROW>(kind, dim, inner, n, y, grad, grad_x),
+                _ => strip_backward::<T, WIDE>(kind, dim, inner, n, y, grad, grad_x),
             }
         }
     });
@@ -81,12 +92,13 @@ fn each(outer: usize, dim: usize, inner: usize, work: impl Fn(usize, usize) + Sy
     if dim == 0 || inner == 0 {
         return;
     }
-    let strips = inner.div_ceil(STRIP);
-    let grain = (GRAIN / (dim * inner.min(STRIP))).max(1);
+    let strip = if inner <= NARROW { NARROW } else { WIDE };
+    let strips = inner.div_ceil(strip);
+    let grain = (GRAIN / (dim * inner.min(strip))).max(1);
     par::for_ranges(outer * strips, grain, |from, to| {
         for i in from..to {
-            let (o, s) = (i / strips, i % strips * STRIP);
-            work(o * dim * inner + s, STRIP.min(inner - s));
+            let (o, s) = (i / strips, i % strips * strip);
+            work(o * dim * inner + s, strip.min(inner - s));
         }
     });
 }
@@ -94,30 +106,24 @@ fn each(outer: usize, dim: usize, inner: usize, work: impl Fn(usize, usize) + Sy
 versions! {
     /// # Safety
     /// `x` and `y` have `n` elements and do not overlap.
-    unsafe fn row[T: Float][T](kind: SoftmaxKind, n: usize, x: *const T, y: *mut T) = row_body
+    unsafe fn row[T: Float][T](kind: SoftmaxKind, n: usize, x: *const T, y: *mut T) = row_body, fused
 }
 
 #[inline(always)]
-unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T) {
+unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T, fused: bool) {
     // SAFETY: `i < n` throughout.
     unsafe {
         let max = lanes::max(n, |i| *x.add(i));
         match kind {
             SoftmaxKind::Softmax => {
-                for i in 0..n {
-                    *y.add(i) = (*x.add(i) - max).exp();
-                }
-                let scale = T::ONE / lanes::sum(n, |i| *y.add(i));
+                let scale = T::ONE / exps(n, x, max, y, fused);
                 for i in 0..n {
                     *y.add(i) = *y.add(i) * scale;
                 }
             }
             SoftmaxKind::LogSoftmax => {
-                // The exponentials go through the output: a loop that also sums them is not made of vectors.
-                for i in 0..n {
-                    *y.add(i) = (*x.add(i) - max).exp();
-                }
-                let log = lanes::sum(n, |i| *y.add(i)).log();
+                // Through the output, whose memory arrives meanwhile.
+                let log = (exps(n, x, max, y, fused) * (T::ONE / T::EXP_SCALE)).log();
                 for i in 0..n {
                     *y.add(i) = *x.add(i) - max - log;
                 }
@@ -126,29 +132,61 @@ unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T
     }
 }
 
+/// Writes `e = exp(x - max)`, times [`Float::EXP_SCALE`], and returns the sum.
+#[inline(always)]
+unsafe fn exps<T: Float>(n: usize, x: *const T, max: T, e: *mut T, fused: bool) -> T {
+    let mut sums = [T::ZERO; BLOCK];
+    let (whole, ahead) = (n / BLOCK * BLOCK, x.wrapping_add(lanes::ahead(n)));
+    // SAFETY: indices below `n`.
+    unsafe {
+        for from in (0..whole).step_by(BLOCK) {
+            // Two loops: one that also sums is not made of vectors.
+            for i in from..from + BLOCK {
+                *e.add(i) = (*x.add(i) - max).exp_scaled(fused);
+            }
+            for l in 0..BLOCK {
+                sums[l] += *e.add(from + l);
+            }
+            lanes::prefetch(BLOCK, ahead.wrapping_add(from));
+        }
+        for i in whole..n {
+            *e.add(i) = (*x.add(i) - max).exp_scaled(fused);
+        }
+        lanes::sum(BLOCK, |l| sums[l]) + lanes::sum(n - whole, |i| *e.add(whole + i))
+    }
+}
+
 versions! {
     /// # Safety
     /// The arrays have `n` elements, and `gx` overlaps no other.
     unsafe fn row_backward[T: Float][T](
         kind: SoftmaxKind, n: usize, y: *const T, g: *const T, gx: *mut T,
-    ) = row_backward_body
+    ) = row_backward_body, fused
 }
 
 #[inline(always)]
-unsafe fn row_backward_body<T: Float>(kind: SoftmaxKind, n: usize, y: *const T, g: *const T, gx: *mut T) {
+unsafe fn row_backward_body<T: Float>(
+    kind: SoftmaxKind,
+    n: usize,
+    y: *const T,
+    g: *const T,
+    gx: *mut T,
+    fused: bool,
+) {
+    let next = [y, g, gx.cast_const()].map(|p| p.wrapping_add(lanes::ahead(n)));
     // SAFETY: `i < n` throughout.
     unsafe {
         match kind {
             SoftmaxKind::Softmax => {
-                let dot = lanes::sum(n, |i| *g.add(i) * *y.add(i));
+                let dot = lanes::sum_ahead(n, |i| *g.add(i) * *y.add(i), next);
                 for i in 0..n {
                     *gx.add(i) = *y.add(i) * (*g.add(i) - dot);
                 }
             }
             SoftmaxKind::LogSoftmax => {
-                let sum = lanes::sum(n, |i| *g.add(i));
+                let sum = lanes::sum_ahead(n, |i| *g.add(i), next);
                 for i in 0..n {
-                    *gx.add(i) = *g.add(i) - (*y.add(i)).exp() * sum;
+                    *gx.add(i) = *g.add(i) - (*y.add(i)).exp_down(fused) * sum;
                 }
             }
         }
@@ -157,38 +195,63 @@ unsafe fn row_backward_body<T: Float>(kind: SoftmaxKind, n: usize, y: *const T, 
 
 versions! {
     /// # Safety
-    /// `x` and `y` have `dim` rows of `n <= STRIP` elements, `step` apart, and do not overlap.
-    unsafe fn strip[T: Float][T](
+    /// `x` and `y` have `dim` rows of `n <= W` elements, `step` apart, and do not overlap.
+    unsafe fn strip[T: Float, const W: usize][T, W](
         kind: SoftmaxKind, dim: usize, step: usize, n: usize, x: *const T, y: *mut T,
-    ) = strip_body
+    ) = strip_body, fused
 }
 
+/// Two passes: greatest elements and sums below them, which shrink when a greater element comes; then the results.
 #[inline(always)]
-unsafe fn strip_body<T: Float>(kind: SoftmaxKind, dim: usize, step: usize, n: usize, x: *const T, y: *mut T) {
-    let (mut max, mut sum) = ([T::NEG_INFINITY; STRIP], [T::ZERO; STRIP]);
+unsafe fn strip_body<T: Float, const W: usize>(
+    kind: SoftmaxKind,
+    dim: usize,
+    step: usize,
+    n: usize,
+    x: *const T,
+    y: *mut T,
+    fused: bool,
+) {
+    let (mut max, mut sum) = ([T::NEG_INFINITY; W], [T::ZERO; W]);
     // SAFETY: `r < dim` and `i < n` throughout.
     unsafe {
-        for r in 0..dim {
-            for (i, max) in max.iter_mut().enumerate().take(n) {
-                let v = *x.add(r * step + i);
-                *max = if v > *max { v } else { *max };
+        for from in (0..dim).step_by(ROWS) {
+            let rows = from..dim.min(from + ROWS);
+            let mut now = max;
+            for r in rows.clone().step_by(2) {
+                let other = (r + 1).min(dim - 1);
+                for (i, now) in now.iter_mut().enumerate().take(n) {
+                    // Of two rows: the greater of one and of what is there would be a masked store, which is slow.
+                    let (v, w) = (*x.add(r * step + i), *x.add(other * step + i));
+                    let v = if v > *now { v } else { *now };
+                    *now = if w > v { w } else { v };
+                }
             }
-        }
-        for r in 0..dim {
+            // Of nothing but minus infinity so far the differences would be NaN.
+            let base = now.map(|max| if max == T::NEG_INFINITY { T::ZERO } else { max });
+            let mut part = [T::ZERO; W];
+            for r in rows {
+                lanes::prefetch(n, x.wrapping_add((r + ROWS) * step));
+                for i in 0..n {
+                    part[i] += (*x.add(r * step + i) - base[i]).exp_scaled(fused);
+                }
+            }
             for i in 0..n {
-                let e = (*x.add(r * step + i) - max[i]).exp();
-                *y.add(r * step + i) = e;
-                sum[i] += e;
+                let shrink = if now[i] > max[i] { (max[i] - now[i]).exp_down(fused) } else { T::ONE };
+                sum[i] = sum[i] * shrink + part[i];
             }
+            max = now;
         }
         let softmax = kind == SoftmaxKind::Softmax;
         for s in &mut sum[..n] {
-            *s = if softmax { T::ONE / *s } else { s.log() };
+            *s = if softmax { T::ONE / *s } else { (*s * (T::ONE / T::EXP_SCALE)).log() };
         }
         for r in 0..dim {
+            lanes::prefetch(n, x.wrapping_add((r + 4) * step));
+            lanes::prefetch(n, y.wrapping_add((r + 4) * step));
             for i in 0..n {
-                let y = y.add(r * step + i);
-                *y = if softmax { *y * sum[i] } else { *x.add(r * step + i) - max[i] - sum[i] };
+                let (x, y) = (*x.add(r * step + i), y.add(r * step + i));
+                *y = if softmax { (x - max[i]).exp_scaled(fused) * sum[i] } else { x - max[i] - sum[i] };
             }
         }
     }
@@ -196,14 +259,14 @@ unsafe fn strip_body<T: Float>(kind: SoftmaxKind, dim: usize, step: usize, n: us
 
 versions! {
     /// # Safety
-    /// The arrays have `dim` rows of `n <= STRIP` elements, `step` apart, and `gx` overlaps no other.
-    unsafe fn strip_backward[T: Float][T](
+    /// The arrays have `dim` rows of `n <= W` elements, `step` apart, and `gx` overlaps no other.
+    unsafe fn strip_backward[T: Float, const W: usize][T, W](
         kind: SoftmaxKind, dim: usize, step: usize, n: usize, y: *const T, g: *const T, gx: *mut T,
-    ) = strip_backward_body
+    ) = strip_backward_body, fused
 }
 
 #[inline(always)]
-unsafe fn strip_backward_body<T: Float>(
+unsafe fn strip_backward_body<T: Float, const W: usize>(
     kind: SoftmaxKind,
     dim: usize,
     step: usize,
@@ -211,29 +274,38 @@ unsafe fn strip_backward_body<T: Float>(
     y: *const T,
     g: *const T,
     gx: *mut T,
+    fused: bool,
 ) {
-    let mut sum = [T::ZERO; STRIP];
+    let mut sum = [T::ZERO; W];
     let softmax = kind == SoftmaxKind::Softmax;
     // SAFETY: `r < dim` and `i < n` throughout.
     unsafe {
-        for r in 0..dim {
-            for (i, sum) in sum.iter_mut().enumerate().take(n) {
-                let at = r * step + i;
-                *sum += if softmax { *g.add(at) * *y.add(at) } else { *g.add(at) };
+        for from in (0..dim).step_by(ROWS) {
+            let mut part = [T::ZERO; W];
+            for r in from..dim.min(from + ROWS) {
+                lanes::prefetch(n, y.wrapping_add((r + 4) * step));
+                lanes::prefetch(n, g.wrapping_add((r + 4) * step));
+                for (i, part) in part.iter_mut().enumerate().take(n) {
+                    let at = r * step + i;
+                    *part += if softmax { *g.add(at) * *y.add(at) } else { *g.add(at) };
+                }
+            }
+            for (sum, part) in sum.iter_mut().zip(part) {
+                *sum += part;
             }
         }
         for r in 0..dim {
+            lanes::prefetch(n, y.wrapping_add((r + 4) * step));
+            lanes::prefetch(n, g.wrapping_add((r + 4) * step));
+            lanes::prefetch(n, gx.wrapping_add((r + 4) * step));
             for (i, &sum) in sum.iter().enumerate().take(n) {
                 let at = r * step + i;
                 let (g, y) = (*g.add(at), *y.add(at));
-                *gx.add(at) = if softmax { y * (g - sum) } else { g - y.exp() * sum };
+                *gx.add(at) = if softmax { y * (g - sum) } else { g - y.exp_down(fused) * sum };
             }
         }
     }
 }
-
-/// Elements whose exponentials are kept at a time.
-const BLOCK: usize = 1024;
 
 /// Computes `log Σ exp(x) - x[target]` of each row, and for [`cross_entropy_backward`] the row's greatest element and
 /// `log Σ exp(x - greatest)`: apart, because their sum would round the second away where the first is large.
@@ -277,26 +349,21 @@ versions! {
     ///
     /// # Safety
     /// `x` has `n` elements.
-    unsafe fn log_sum[T: Float][T](n: usize, x: *const T) -> (T, T) = log_sum_body
+    unsafe fn log_sum[T: Float][T](n: usize, x: *const T) -> (T, T) = log_sum_body, fused
 }
 
 #[inline(always)]
-unsafe fn log_sum_body<T: Float>(n: usize, x: *const T) -> (T, T) {
-    let mut block = [T::ZERO; BLOCK];
-    // SAFETY: `i < n` throughout.
+unsafe fn log_sum_body<T: Float>(n: usize, x: *const T, fused: bool) -> (T, T) {
+    let (mut block, mut sum) = ([T::ZERO; KEPT], T::ZERO);
+    // SAFETY: indices below `n`.
     unsafe {
         let max = lanes::max(n, |i| *x.add(i));
         // Of nothing but minus infinity the differences would be NaN.
         let base = if max == T::NEG_INFINITY { T::ZERO } else { max };
-        let mut sum = T::ZERO;
-        for from in (0..n).step_by(BLOCK) {
-            let part = &mut block[..BLOCK.min(n - from)];
-            for (i, e) in part.iter_mut().enumerate() {
-                *e = (*x.add(from + i) - base).exp();
-            }
-            sum += lanes::sum(part.len(), |i| part[i]);
+        for from in (0..n).step_by(KEPT) {
+            sum += exps(KEPT.min(n - from), x.add(from), base, block.as_mut_ptr(), fused);
         }
-        (base, sum.log())
+        (base, (sum * (T::ONE / T::EXP_SCALE)).log())
     }
 }
 
@@ -336,13 +403,21 @@ versions! {
     /// Both have `n` elements and do not overlap.
     unsafe fn weighted[T: Float][T](
         n: usize, x: *const T, base: T, log: T, factor: T, to: *mut T,
-    ) = weighted_body
+    ) = weighted_body, fused
 }
 
 #[inline(always)]
-unsafe fn weighted_body<T: Float>(n: usize, x: *const T, base: T, log: T, factor: T, to: *mut T) {
+unsafe fn weighted_body<T: Float>(
+    n: usize,
+    x: *const T,
+    base: T,
+    log: T,
+    factor: T,
+    to: *mut T,
+    fused: bool,
+) {
     for i in 0..n {
         // SAFETY: `i < n`.
-        unsafe { *to.add(i) = (*x.add(i) - base - log).exp() * factor };
+        unsafe { *to.add(i) = (*x.add(i) - base - log).exp_down(fused) * factor };
     }
 }

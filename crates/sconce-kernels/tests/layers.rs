@@ -26,7 +26,9 @@ fn slopes(x: &[f64], g: &[f64], grad: &[f64], f: impl Fn(&[f64]) -> Vec<f64>) {
 #[test]
 fn softmax_and_its_gradient() {
     let mut rng = Lcg(31);
-    for (outer, dim, inner) in [(1, 1, 1), (3, 5, 1), (2, 37, 1), (2, 3, 4), (1, 4, 70), (0, 3, 1)] {
+    for (outer, dim, inner) in
+        [(1, 1, 1), (3, 5, 1), (2, 37, 1), (2, 3, 4), (1, 21, 70), (2, 133, 1), (0, 3, 1)]
+    {
         for kind in [SoftmaxKind::Softmax, SoftmaxKind::LogSoftmax] {
             let n = outer * dim * inner;
             let (x, g) = (data(&mut rng, n), data(&mut rng, n));
@@ -59,6 +61,36 @@ fn softmax_of_large_numbers() {
     let (x, mut y) = ([1000f32, 1000., f32::NEG_INFINITY, 0.], [0f32; 4]);
     unsafe { softmax(SoftmaxKind::Softmax, 1, 4, 1, x.as_ptr(), y.as_mut_ptr()) };
     assert_eq!(y, [0.5, 0.5, 0.0, 0.0]);
+}
+
+/// Of a column whose first rows are all masked, of one that grows, of one of nothing but masks, and of one with a NaN.
+#[test]
+fn columns_whose_greatest_comes_late() {
+    let (dim, inner) = (20, 4);
+    let x: Vec<f32> = (0..dim * inner)
+        .map(|i| match (i / inner, i % inner) {
+            (0..18, 0) | (_, 2) => f32::NEG_INFINITY,
+            (_, 0) => 1.0,
+            (3, 3) => f32::NAN,
+            (row, _) => 50.0 * row as f32,
+        })
+        .collect();
+    for kind in [SoftmaxKind::Softmax, SoftmaxKind::LogSoftmax] {
+        let mut y = vec![0f32; x.len()];
+        unsafe { softmax(kind, 1, dim, inner, x.as_ptr(), y.as_mut_ptr()) };
+        let (zero, half, one) = match kind {
+            SoftmaxKind::Softmax => (0.0, 0.5, 1.0),
+            SoftmaxKind::LogSoftmax => (f32::NEG_INFINITY, -std::f32::consts::LN_2, 0.0),
+        };
+        for row in 0..dim {
+            let y = &y[row * inner..][..inner];
+            assert_eq!(y[0], if row < 18 { zero } else { half });
+            assert!(y[2].is_nan() && y[3].is_nan());
+            if row == dim - 1 {
+                assert_eq!(y[1], one);
+            }
+        }
+    }
 }
 
 #[test]

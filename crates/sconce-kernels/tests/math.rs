@@ -60,6 +60,24 @@ fn single_precision() {
     }
 }
 
+/// Not above 0, with its factor and without; subnormal results included.
+#[test]
+fn exponentials_that_shrink() {
+    for fused in [false, true] {
+        for bits in (0x8000_0000..=0xff80_0000u32).step_by(4001) {
+            let x = f32::from_bits(bits);
+            let scaled = (x as f64).max(-131.0).exp() * f32::EXP_SCALE as f64;
+            let e = ulps32(x.exp_scaled(fused), scaled);
+            assert!(e <= 1.5, "exp_scaled({x}): {e} ulp");
+            let e = ulps32(x.exp_down(fused), (x as f64).exp());
+            assert!(e <= 1.5, "exp_down({x}): {e} ulp");
+        }
+        assert_eq!(f32::NEG_INFINITY.exp_down(fused), 0.0);
+        assert!(f32::NAN.exp_scaled(fused).is_nan() && f64::NAN.exp_scaled(fused).is_nan());
+        assert_eq!(0f32.exp_scaled(fused), f32::EXP_SCALE);
+    }
+}
+
 #[test]
 fn double_precision() {
     let table: [Row64; 3] = [

@@ -4,15 +4,19 @@ use crate::compute::{Compute, Rect, load, store};
 use crate::isa::versions;
 use crate::par::{self, Shared};
 use crate::plan::{MAX_RANK, Plan};
-use crate::{Dst, Rows, Src, map};
+use crate::{Dst, Rows, Src, lanes, map};
 use std::mem::MaybeUninit;
 
 /// Elements of a leaf in rows.
 const LEAF: usize = 2048;
+/// How many elements ahead of those in use a leaf asks for memory: adjacent leaves follow each other.
+const AHEAD: usize = 1024;
 /// Accumulators side by side in a leaf of rows.
 const LANES: usize = 32;
 /// Rows of a leaf in columns.
 const LEAF_ROWS: usize = 64;
+/// Rows of a leaf in columns that are accumulated together: what they add to stays in registers meanwhile.
+const TOGETHER: usize = 4;
 /// Neighbouring results that are computed together.
 const STRIP: usize = 512;
 /// Elements of a chunk.
@@ -79,7 +83,8 @@ pub unsafe fn fold<T, A, U, S, M, F>(
         step: (&raw const op.step).cast(),
         merge_fn: (&raw const op.merge).cast(),
         leaf: leaf::<T, A, S, M>,
-        columns: columns::<T, A, S>,
+        column: columns::<T, A, S, 1>,
+        columns: columns::<T, A, S, TOGETHER>,
         merge: &op.merge,
         finish: &op.finish,
     };
@@ -87,13 +92,18 @@ pub unsafe fn fold<T, A, U, S, M, F>(
     unsafe { drive(outer, reduced, out, src, &ops, op.ordered) }
 }
 
+/// [`columns`] of one row, or of [`TOGETHER`].
+type Columns<T, A> =
+    unsafe fn(step: *const (), sums: *mut A, x: *const T, n: usize, row: usize, position: usize);
+
 /// A [`Fold`] with its loops compiled and its closures' types forgotten.
 struct Ops<'a, T, A, U> {
     init: A,
     step: *const (),
     merge_fn: *const (),
     leaf: unsafe fn(step: *const (), merge: *const (), init: A, x: *const T, n: usize, position: usize) -> A,
-    columns: unsafe fn(step: *const (), sums: *mut A, x: *const T, n: usize, position: usize),
+    column: Columns<T, A>,
+    columns: Columns<T, A>,
     merge: &'a (dyn Fn(A, A) -> A + Sync),
     finish: &'a (dyn Fn(A) -> U + Sync),
 }
@@ -133,44 +143,50 @@ unsafe fn leaf_body<T: Compute, A: Copy, S: Fn(A, T, usize) -> A, M: Fn(A, A) ->
     if whole == 0 {
         return rest(init);
     }
-    let mut lanes = [init; LANES];
+    let mut sums = [init; LANES];
     for (i, x) in x[..whole].chunks_exact(LANES).enumerate() {
+        lanes::prefetch(LANES, x.as_ptr().wrapping_add(AHEAD));
         for l in 0..LANES {
-            lanes[l] = step(lanes[l], x[l], position + i * LANES + l);
+            sums[l] = step(sums[l], x[l], position + i * LANES + l);
         }
     }
     for width in [16, 8, 4, 2, 1] {
         for l in 0..width {
-            lanes[l] = merge(lanes[l], lanes[l + width]);
+            sums[l] = merge(sums[l], sums[l + width]);
         }
     }
-    rest(lanes[0])
+    rest(sums[0])
 }
 
 versions! {
-    /// Lets `n` neighbouring accumulators take an element each.
+    /// Lets `n` neighbouring accumulators take an element of each of `R` rows, which are `row` elements apart.
     ///
     /// # Safety
-    /// `step` points to an `S`, `sums` and `x` to `n` elements that do not overlap.
-    unsafe fn columns[T: Compute, A: Copy, S: Fn(A, T, usize) -> A][T, A, S](
-        step: *const (), sums: *mut A, x: *const T, n: usize, position: usize,
+    /// `step` points to an `S`, `sums` to `n` accumulators and the rows to `n` elements, which do not overlap them.
+    unsafe fn columns[T: Compute, A: Copy, S: Fn(A, T, usize) -> A, const R: usize][T, A, S, R](
+        step: *const (), sums: *mut A, x: *const T, n: usize, row: usize, position: usize,
     ) = columns_body
 }
 
 #[inline(always)]
-unsafe fn columns_body<T: Compute, A: Copy, S: Fn(A, T, usize) -> A>(
+unsafe fn columns_body<T: Compute, A: Copy, S: Fn(A, T, usize) -> A, const R: usize>(
     step: *const (),
     sums: *mut A,
     x: *const T,
     n: usize,
+    row: usize,
     position: usize,
 ) {
     // SAFETY: the caller's contract.
-    let (step, sums, x) = unsafe {
-        (&*step.cast::<S>(), std::slice::from_raw_parts_mut(sums, n), std::slice::from_raw_parts(x, n))
-    };
-    for (a, &x) in sums.iter_mut().zip(x) {
-        *a = step(*a, x, position);
+    let (step, sums) = unsafe { (&*step.cast::<S>(), std::slice::from_raw_parts_mut(sums, n)) };
+    lanes::prefetch(n, x.wrapping_add(R * row));
+    for (i, sum) in sums.iter_mut().enumerate() {
+        let mut a = *sum;
+        for r in 0..R {
+            // SAFETY: element `i` of row `r`.
+            a = step(a, unsafe { *x.add(r * row + i) }, position + r);
+        }
+        *sum = a;
     }
 }
 
@@ -414,19 +430,23 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
                 let mut offset = 0;
                 self.inner.slabs(row, row + 1, |offsets, _| offset = offsets[1]);
                 let count = (cols - col).min(end - at);
-                for i in 0..count {
-                    let place = base + offset + (col + i) * col_step;
-                    // SAFETY: element `at + i` of `n` results, in place or copied to the block.
-                    unsafe {
-                        let p = self.src.ptr.add(place * size);
-                        let x = if direct {
-                            p.cast::<T>()
-                        } else {
+                let place = base + offset + col * col_step;
+                // SAFETY: elements `at..at + count` of `n` results, in place or copied to the block.
+                unsafe {
+                    let x = self.src.ptr.add(place * size);
+                    let whole = if direct { count / TOGETHER * TOGETHER } else { 0 };
+                    for i in (0..whole).step_by(TOGETHER) {
+                        let x = x.cast::<T>().add(i * col_step);
+                        (ops.columns)(ops.step, leaf.as_mut_ptr(), x, n, col_step, at + i);
+                    }
+                    for i in whole..count {
+                        let mut x = x.add(i * col_step * size).cast::<T>();
+                        if !direct {
                             let rect = Rect { rows: 1, cols: n, row: 0, col: step };
-                            load(block.as_mut_ptr().cast::<T>(), p, self.src.elem, rect);
-                            block.as_ptr().cast::<T>()
-                        };
-                        (ops.columns)(ops.step, leaf.as_mut_ptr(), x, n, at + i);
+                            load(block.as_mut_ptr().cast::<T>(), x.cast(), self.src.elem, rect);
+                            x = block.as_ptr().cast();
+                        }
+                        (ops.column)(ops.step, leaf.as_mut_ptr(), x, n, 0, at + i);
                     }
                 }
                 at += count;
