@@ -75,8 +75,8 @@ impl<M: Module + ?Sized> Drop for Evaluated<'_, M> {
     fn drop(&mut self) {
         let mut modes = self.modes.drain(..);
         walk_mut(self.module.as_module_mut(), &mut |leaf| {
-            if let (LeafMut::Mode(mode), Some(old)) = (leaf, modes.next()) {
-                *mode = old;
+            if let LeafMut::Mode(mode) = leaf {
+                *mode = modes.next().unwrap_or(*mode);
             }
         });
     }
