@@ -266,6 +266,7 @@ versions! {
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn strip_backward_body<T: Float, const W: usize>(
     kind: SoftmaxKind,
     dim: usize,
