@@ -1,5 +1,5 @@
-//! Trains a small CNN on the UCI digits; then looks at its parameters, walks on the line that they were moved along, and
-//! exports some of them.
+//! Trains a small CNN on the UCI digits; looks at its parameters, walks on the line that they were moved along, and exports
+//! some of them; then freezes its features and fine-tunes a new classifier.
 //!
 //! `cargo run --release --example digits`
 
@@ -48,15 +48,20 @@ pub(crate) struct Run {
     pub(crate) accuracies: Vec<f64>,
 }
 
-/// Trains what the optimiser holds, in batches of 64 in the order of the rows.
-pub(crate) fn fit(model: &mut DigitsNet, optimizer: &mut Optimizer<Sgd>, data: &Digits) -> Result<Run> {
+/// Trains what the optimiser holds, in batches of 64 in the order of the rows; `train` sets the mode of each epoch.
+pub(crate) fn fit(
+    model: &mut DigitsNet,
+    optimizer: &mut Optimizer<Sgd>,
+    data: &Digits,
+    train: fn(&mut DigitsNet),
+) -> Result<Run> {
     let style =
         ProgressStyle::with_template("epoch {prefix} {bar:40} {pos}/{len} {msg}").expect("a valid template");
     let bar = ProgressBar::new((EPOCHS * STEPS) as u64).with_style(style);
     let mut run = Run { losses: Vec::new(), accuracies: Vec::new() };
     for epoch in 1..=EPOCHS {
         bar.set_prefix(format!("{epoch}/{EPOCHS}"));
-        model.train();
+        train(model);
         for step in 0..STEPS {
             let (x, y) = data.batch(step)?;
             optimizer.zero_grad();
@@ -90,6 +95,29 @@ pub(crate) fn along(model: &DigitsNet, start: &Tensor, data: &Digits) -> Result<
     points.into_iter().collect()
 }
 
+/// Freezes the features, puts a new classifier in place of the trained one and trains only that; returns what moved
+/// and what did not, parameters and buffers.
+pub(crate) fn transfer(model: &mut DigitsNet, data: &Digits) -> Result<(Run, Vec<String>, Vec<String>)> {
+    println!("frozen: {}", model.freeze("features.**")?);
+    model.classifier = Linear::new(32 * 2 * 2, 10)?;
+    let before: Vec<Tensor> =
+        model.state_dict().iter().map(|(_, t)| t.detach().copy()).collect::<Result<_>>()?;
+
+    let mut optimizer = Optimizer::new(&*model, sgd())?;
+    let run = fit(model, &mut optimizer, data, |model| {
+        model.train();
+        // Frozen parameters do not stop batch normalisation from counting: its statistics move in training mode.
+        model.features.eval();
+    })?;
+
+    let (mut moved, mut unmoved) = (Vec::new(), Vec::new());
+    for ((name, after), before) in model.state_dict().iter().zip(&before) {
+        let list = if after.equal(before)? { &mut unmoved } else { &mut moved };
+        list.push(name.to_owned());
+    }
+    Ok((run, moved, unmoved))
+}
+
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let data = Digits::open()?.square()?;
     manual_seed(0);
@@ -99,7 +127,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
     let start = no_grad(|| parameters_to_vector(&model))?;
     let mut optimizer = Optimizer::new(&model, sgd())?;
-    let run = fit(&mut model, &mut optimizer, &data)?;
+    let run = fit(&mut model, &mut optimizer, &data, DigitsNet::train)?;
     print(&run);
 
     for (name, kernel) in model.selected_parameters("features.** & ndim==4")? {
@@ -111,6 +139,11 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     }
     let path = std::env::temp_dir().join("digits_classifier.npz");
     println!("\nexported to {}: {}", path.display(), model.export("classifier.*", &path)?);
+
+    let (run, moved, unmoved) = transfer(&mut model, &data)?;
+    print(&run);
+    println!("moved: {}", moved.join(", "));
+    println!("did not move: {}", unmoved.join(", "));
     Ok(())
 }
 

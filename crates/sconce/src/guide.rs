@@ -1,7 +1,7 @@
 //! What people do to the parameters of a model, one section each.
 //!
 //! Everything takes a selector (see [`select`](crate::select)); what matches nothing is an error. The examples of the
-//! repository do the same on the UCI digits: `digits` (inspect, vectors, export), `transfer` (freeze, audit), `regularise`,
+//! repository do the same on the UCI digits: `digits` (inspect, vectors, export, freeze), `transfer` (audit), `regularise`,
 //! `initialise`, `prune_digits` (prune, LoRA, EMA), `shrink`, `watch` (gradients, outputs, histograms), `serve` (a model from
 //! a config file, many threads).
 //!
