@@ -23,14 +23,11 @@ pub(crate) fn sum_ahead<T: Real, const N: usize>(
     ahead: [*const T; N],
 ) -> T {
     let whole = n / MANY * MANY;
-    let block = |from: usize| {
+    let mut lanes = [T::ZERO; MANY];
+    for from in (0..whole).step_by(MANY) {
         for ahead in ahead {
             prefetch(MANY, ahead.wrapping_add(from));
         }
-        from
-    };
-    let mut lanes = [T::ZERO; MANY];
-    for from in (0..whole).step_by(MANY).map(block) {
         for l in 0..MANY {
             lanes[l] += f(from + l);
         }

@@ -9,6 +9,8 @@ const GRAIN: usize = 8 * 1024;
 /// Neighbouring columns that are computed together, at most: few if there are few.
 const NARROW: usize = 64;
 const WIDE: usize = 512;
+/// How many rows ahead of the one in use a strip asks for memory, where it goes row by row.
+const NEXT: usize = 4;
 /// Neighbouring exponentials that are summed apart.
 const BLOCK: usize = 64;
 /// Exponentials that are kept at a time where they are no result.
@@ -247,8 +249,8 @@ unsafe fn strip_body<T: Float, const W: usize>(
             *s = if softmax { T::ONE / *s } else { (*s * (T::ONE / T::EXP_SCALE)).log() };
         }
         for r in 0..dim {
-            lanes::prefetch(n, x.wrapping_add((r + 4) * step));
-            lanes::prefetch(n, y.wrapping_add((r + 4) * step));
+            lanes::prefetch(n, x.wrapping_add((r + NEXT) * step));
+            lanes::prefetch(n, y.wrapping_add((r + NEXT) * step));
             for i in 0..n {
                 let (x, y) = (*x.add(r * step + i), y.add(r * step + i));
                 *y = if softmax { (x - max[i]).exp_scaled(fused) * sum[i] } else { x - max[i] - sum[i] };
@@ -284,8 +286,8 @@ unsafe fn strip_backward_body<T: Float, const W: usize>(
         for from in (0..dim).step_by(ROWS) {
             let mut part = [T::ZERO; W];
             for r in from..dim.min(from + ROWS) {
-                lanes::prefetch(n, y.wrapping_add((r + 4) * step));
-                lanes::prefetch(n, g.wrapping_add((r + 4) * step));
+                lanes::prefetch(n, y.wrapping_add((r + NEXT) * step));
+                lanes::prefetch(n, g.wrapping_add((r + NEXT) * step));
                 for (i, part) in part.iter_mut().enumerate().take(n) {
                     let at = r * step + i;
                     *part += if softmax { *g.add(at) * *y.add(at) } else { *g.add(at) };
@@ -296,9 +298,9 @@ unsafe fn strip_backward_body<T: Float, const W: usize>(
             }
         }
         for r in 0..dim {
-            lanes::prefetch(n, y.wrapping_add((r + 4) * step));
-            lanes::prefetch(n, g.wrapping_add((r + 4) * step));
-            lanes::prefetch(n, gx.wrapping_add((r + 4) * step));
+            lanes::prefetch(n, y.wrapping_add((r + NEXT) * step));
+            lanes::prefetch(n, g.wrapping_add((r + NEXT) * step));
+            lanes::prefetch(n, gx.wrapping_add((r + NEXT) * step));
             for (i, &sum) in sum.iter().enumerate().take(n) {
                 let at = r * step + i;
                 let (g, y) = (*g.add(at), *y.add(at));
