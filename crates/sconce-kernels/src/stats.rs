@@ -362,12 +362,26 @@ fn count<T: Real>(elem: Elem, bytes: &[u8], min: f64, max: f64, bins: usize, cou
     let mut block = [const { MaybeUninit::uninit() }; PIECE];
     let x = read::<T>(elem, bytes, &mut block);
     let n = x.len();
-    let mut places = [0u32; PIECE];
-    // SAFETY: both have room for `n` elements.
-    unsafe { place::<T>(x.as_ptr(), n, min, max, bins, places.as_mut_ptr()) };
-    for (i, &p) in places[..n].iter().enumerate() {
-        counts[i % TABLES * (bins + 1) + (p as usize).min(bins)] += 1;
+    let mut places = [const { MaybeUninit::<u32>::uninit() }; PIECE];
+    let to = places.as_mut_ptr().cast::<u32>();
+    // SAFETY: both have room for `n` elements, all of which are written before the slice of them is made.
+    let places = unsafe {
+        place::<T>(x.as_ptr(), n, min, max, bins, to);
+        std::slice::from_raw_parts(to, n)
+    };
+    let (first, rest) = counts.split_at_mut(bins + 1);
+    let (second, rest) = rest.split_at_mut(bins + 1);
+    let (third, fourth) = rest.split_at_mut(bins + 1);
+    let fourth = &mut fourth[..bins + 1];
+    let at = |p: u32| (p as usize).min(bins);
+    let (fours, rest) = places.as_chunks::<TABLES>();
+    for &[a, b, c, d] in fours {
+        first[at(a)] += 1;
+        second[at(b)] += 1;
+        third[at(c)] += 1;
+        fourth[at(d)] += 1;
     }
+    rest.iter().for_each(|&p| first[at(p)] += 1);
 }
 
 versions! {
@@ -381,18 +395,20 @@ versions! {
 #[inline(always)]
 unsafe fn place_body<T: Real>(x: *const T, n: usize, min: f64, max: f64, bins: usize, to: *mut u32) {
     // Halves of the numbers, so that the width of the range cannot overflow.
-    let width = max * 0.5 - min * 0.5;
+    let (least, width) = (min * 0.5, max * 0.5 - min * 0.5);
     let scale = if width > 0.0 { bins as f64 / width } else { 0.0 };
-    let (flat, last) = (width <= 0.0, (bins - 1) as i32);
+    let first = if width > 0.0 { 0.0 } else { (bins / 2) as f64 };
+    let number = |bin: usize| bin.min(i32::MAX as usize) as f64;
+    let (last, outside) = (number(bins - 1), number(bins));
     for i in 0..n {
-        // SAFETY: `i < n`.
+        // SAFETY: `i < n`, and the bin is a number from 0 to `outside`: what is none is not more than `first`.
         unsafe {
             let v = (*x.add(i)).to_f64();
-            let inside = (v >= min) & (v <= max);
-            let v = if inside { v } else { min };
-            let bin = ((v * 0.5 - min * 0.5) * scale) as i32;
-            let bin = if flat { bins as i32 / 2 } else { bin.min(last) };
-            *to.add(i) = if inside { bin as u32 } else { bins as u32 };
+            let bin = (v * 0.5 - least) * scale;
+            let bin = if bin > first { bin } else { first };
+            let bin = if bin < last { bin } else { last };
+            let bin = if (v >= min) & (v <= max) { bin } else { outside };
+            *to.add(i) = bin.to_int_unchecked::<i32>() as u32;
         }
     }
 }
