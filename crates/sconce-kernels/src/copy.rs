@@ -1,6 +1,7 @@
 //! Copies between views of any element types and strides, and fills.
 
 use crate::compute::Compute;
+use crate::map::{stream, stream_end};
 use crate::par::Shared;
 use crate::plan::{MAX_RANK, Plan, split_leading};
 use crate::{Dst, Elem, Rows, Src, map, par};
@@ -20,6 +21,23 @@ pub enum Scalar {
 const TILE: usize = 32;
 /// Bytes per task of a plain copy.
 const GRAIN_BYTES: usize = 256 << 10;
+
+/// Copies bytes past the caches: for large amounts that nobody reads soon.
+///
+/// ```
+/// let mut to = [0; 3];
+/// sconce_kernels::copy_past_caches(&mut to, &[1, 2, 3]);
+/// assert_eq!(to, [1, 2, 3]);
+/// ```
+///
+/// # Panics
+/// If there is not as much room as there are bytes.
+pub fn copy_past_caches(to: &mut [u8], from: &[u8]) {
+    assert_eq!(to.len(), from.len(), "as much room as bytes");
+    // SAFETY: two slices of one length, of which one is borrowed exclusively, so that they do not overlap.
+    unsafe { stream(to.as_mut_ptr(), from.as_ptr(), from.len()) };
+    stream_end();
+}
 
 /// Copies `src` to `out`, converting the elements as PyTorch's `.to(dtype)` does on x86-64.
 ///

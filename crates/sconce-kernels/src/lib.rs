@@ -28,7 +28,7 @@ mod stats;
 pub use attention::{Attention, AttentionGrads, Mask, attention, attention_backward};
 pub use compute::Compute;
 pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv2d_backward_weight};
-pub use copy::{Scalar, copy, fill};
+pub use copy::{Scalar, copy, copy_past_caches, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};

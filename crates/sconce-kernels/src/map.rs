@@ -494,9 +494,9 @@ impl<T: Copy> Block<T> {
 /// Copies bytes with non-temporal stores, which do not read the destination's cache lines first.
 ///
 /// # Safety
-/// As for `copy_nonoverlapping` of bytes; ended by [`stream_end`] on the same thread. `src` is 64-byte aligned.
+/// As for `copy_nonoverlapping` of bytes; ended by [`stream_end`] on the same thread.
 #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+pub(crate) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
     let head = dst.align_offset(16).min(bytes);
     // SAFETY: in bounds by the caller's contract; after `head` bytes `dst` is aligned to 16.
@@ -513,16 +513,16 @@ unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
 
 /// Makes this thread's non-temporal stores visible to whoever it synchronises with.
 #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
-fn stream_end() {
+pub(crate) fn stream_end() {
     // SAFETY: SSE is part of x86-64.
     unsafe { std::arch::x86_64::_mm_sfence() };
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(feature = "portable"), not(miri))))]
-unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
+pub(crate) unsafe fn stream(dst: *mut u8, src: *const u8, bytes: usize) {
     // SAFETY: the caller's contract.
     unsafe { std::ptr::copy_nonoverlapping(src, dst, bytes) }
 }
 
 #[cfg(not(all(target_arch = "x86_64", not(feature = "portable"), not(miri))))]
-fn stream_end() {}
+pub(crate) fn stream_end() {}
