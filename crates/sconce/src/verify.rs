@@ -50,7 +50,7 @@ pub struct Special {
 /// Fails at the first tensor, in the file's order, that cannot be read or whose checksum does not match.
 pub fn tensors(archive: &Archive, pick: impl Fn(&Entry) -> bool) -> Result<Vec<Checked<'_>>> {
     let entries: Vec<&Entry> = archive.entries().iter().filter(|e| pick(e)).collect();
-    // Checksums are checked by whoever reads a storage in order, so each storage is read by one thread.
+    // What is compressed is read in order, so each storage is read by one thread.
     let groups = by_storage(entries.iter().enumerate().map(|(i, entry)| (entry.storage(), i)));
     let next = AtomicUsize::new(0);
     let found: Mutex<Vec<Option<Result<Checked<'_>>>>> = Mutex::new(entries.iter().map(|_| None).collect());

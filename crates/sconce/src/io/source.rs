@@ -34,8 +34,13 @@ pub trait ReadAt: Send + Sync {
         None
     }
 
-    /// Whether reading from start to end is better than in any other order: it is faster, or verifies a checksum.
+    /// Whether reading from start to end is faster than in any other order.
     fn in_order(&self) -> bool {
+        false
+    }
+
+    /// Whether reading all of the bytes will verify a checksum, which has not happened yet.
+    fn unverified(&self) -> bool {
         false
     }
 
@@ -301,6 +306,10 @@ impl ReadAt for Counted {
         self.bytes.in_order()
     }
 
+    fn unverified(&self) -> bool {
+        self.bytes.unverified()
+    }
+
     fn seeks(&self) -> bool {
         self.bytes.seeks()
     }
@@ -338,6 +347,10 @@ impl ReadAt for Window {
 
     fn in_order(&self) -> bool {
         self.bytes.in_order()
+    }
+
+    fn unverified(&self) -> bool {
+        self.bytes.unverified()
     }
 
     fn seeks(&self) -> bool {

@@ -17,7 +17,7 @@ pub use spectrum::{SPECTRUM_ELEMENTS, SPECTRUM_SIDE, Spectrum};
 /// Tensors of more elements than this have their histogram taken from as many, in evenly spread blocks.
 ///
 /// Everything else is always taken of all elements.
-pub const HISTOGRAM_SAMPLE: u64 = 1 << 20;
+pub const HISTOGRAM_SAMPLE: u64 = 1 << 18;
 
 /// Statistics of one tensor and the distribution of its finite values; printed, a histogram in the terminal.
 ///

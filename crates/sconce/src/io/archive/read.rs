@@ -8,6 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::io::entry::Entry;
 use crate::io::gather::{Strided, flip_signs, swap_bytes};
 use crate::io::limits::MAX_EXPANDED_BYTES;
+use crate::io::pages::{self, Pages};
 use crate::io::source::{ReadAt, range, zeroed};
 
 impl Archive {
@@ -123,6 +124,20 @@ impl Archive {
         read().context(|| self.place(entry))
     }
 
+    /// As [`read_part`](Self::read_part), to where reading is fast.
+    pub(crate) fn read_pages<'a>(
+        &self,
+        entry: &Entry,
+        offset: u64,
+        size: usize,
+        pages: &'a mut Pages,
+    ) -> Result<&'a [u8]> {
+        let start = if size > 0 { Self::span(entry).0 } else { 0 };
+        let position = self.storages.get(entry.storage).map_or(0, |storage| pages::position(&**storage));
+        self.read_part(entry, offset, pages.room(position + start + offset, size)?)?;
+        Ok(pages.last())
+    }
+
     pub(in crate::io) fn place(&self, entry: &Entry) -> String {
         match self.name.as_str() {
             "" => display_name(&entry.name),
@@ -192,11 +207,11 @@ impl Archive {
             {
                 return bytes[start as usize..(start + span) as usize].chunks(chunk).try_for_each(visit);
             }
-            let mut buffer = zeroed(span.min(chunk as u64))?;
+            let (mut pages, position) = (Pages::default(), pages::position(&**storage));
             let mut at = 0;
             while at < span {
                 let take = (span - at).min(chunk as u64);
-                let part = &mut buffer[..take as usize];
+                let part = pages.room(position + start + at, take as usize)?;
                 storage.read_at(start + at, part)?;
                 self.finish(entry, part);
                 visit(part)?;
