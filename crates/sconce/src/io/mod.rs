@@ -22,6 +22,7 @@ mod atomic;
 mod blocks;
 mod encoding;
 mod entry;
+mod fill;
 mod format;
 mod gather;
 mod gguf;

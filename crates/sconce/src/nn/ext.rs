@@ -133,7 +133,8 @@ pub trait ModuleExt: Module {
     /// # Errors
     ///
     /// As [`Strictness`] says. All faults are found before anything is changed, and the error lists them all. Loading
-    /// nothing is an error too.
+    /// nothing is an error too. Only if another thread holds a parameter so long that the copy gives up
+    /// ([`Busy`](crate::ErrorKind::Busy)), those before it are loaded.
     ///
     /// ```
     /// use sconce::nn::{Linear, ModuleExt, Strictness};
@@ -159,7 +160,9 @@ pub trait ModuleExt: Module {
     ///
     /// # Errors
     ///
-    /// As there, also if the file cannot be read; in one line that begins with the path. Nothing is changed then.
+    /// As there, also if the file cannot be read; in one line that begins with the path. Names, shapes, dtypes and checksums
+    /// are verified before anything is changed; then the values are read straight to their places, without another copy
+    /// in memory. If the system fails to read the file then, a part of them is loaded.
     ///
     /// ```
     /// use sconce::nn::{Linear, LoadOptions, ModuleExt, Strictness};
@@ -323,13 +326,12 @@ pub trait ModuleExt: Module {
     /// other programs.
     ///
     /// A `.csv` has a line per element with the columns `name`, `index` (one number per dimension, separated by spaces) and
-    /// `value`. A `.json` is an object of names, each with `dtype`, `shape` and `values` as nested lists. Neither is read
-    /// again here.
+    /// `value`. A `.json` is an object of names, each with `dtype`, `shape` and flat `data`, NaN and infinities as strings.
     ///
     /// # Errors
     ///
-    /// If the selector cannot be parsed or picks nothing, the format cannot hold a tensor (`.json` no NaN), or the system
-    /// refuses; an old file then stays.
+    /// If the selector cannot be parsed or picks nothing, the format cannot hold a tensor, or the system refuses; an old
+    /// file then stays.
     ///
     /// ```
     /// use sconce::nn::{Linear, ModuleExt, init};

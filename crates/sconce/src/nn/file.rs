@@ -3,13 +3,16 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use indexmap::IndexMap;
+
 use super::ext::ModuleExt;
-use super::load::{self, DTypes, LoadReport, Strictness};
+use super::load::{self, Copy, DTypes, Given, LoadReport, Strictness};
 use super::module::Module;
 use super::state_dict::StateDict;
-use crate::io;
+use crate::io::{self, Archive, Entry};
 use crate::select::near::did_you_mean;
-use crate::{Context, Error, Result};
+use crate::tensor::DType;
+use crate::{Context, Error, Result, no_grad};
 
 /// How a file is loaded into a module; strictly and with all of its names unless said otherwise.
 ///
@@ -96,13 +99,53 @@ impl LoadOptions {
 }
 
 pub(super) fn load(module: &dyn Module, path: &Path, options: &LoadOptions) -> Result<LoadReport> {
-    let archive = io::open(path)?;
+    let mut archive = io::open(path)?;
+    // Errors get the path below.
+    archive.set_name("");
     let file = || path.display().to_string();
     let names: Vec<&str> = archive.entries().iter().map(io::Entry::name).collect();
     let picked = options.apply(&names).context(file)?;
-    let tensors = archive.tensors(picked.iter().map(|&(i, _)| &archive.entries()[i]))?;
-    let state: StateDict = picked.into_iter().map(|(_, name)| name).zip(tensors).collect();
-    load::load(module, &state, options.strictness, options.dtypes).context(file)
+    let entries: IndexMap<_, _> = picked.into_iter().map(|(i, name)| (name, &archive.entries()[i])).collect();
+    if let Some(packed) = entries.values().find(|e| e.encoding().dtype().is_none()) {
+        // An error, which says why.
+        archive.tensor(packed).context(file)?;
+    }
+    let stored = Stored { archive: &archive, entries };
+    load::load(module, &stored, options.strictness, options.dtypes).context(file)
+}
+
+/// Tensors of a file under the names that they are loaded by.
+struct Stored<'a> {
+    archive: &'a Archive,
+    entries: IndexMap<String, &'a Entry>,
+}
+
+impl Given for Stored<'_> {
+    fn lookup(&self, name: &str) -> Option<(&[usize], DType)> {
+        let entry = self.entries.get(name)?;
+        Some((entry.shape(), entry.encoding().dtype()?))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.entries.keys().map(String::as_str).collect()
+    }
+
+    fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let (a, b) = (self.entries[a], self.entries[b]);
+        let place = |e: &Entry| (e.encoding(), e.storage(), e.offset(), e.strides().to_vec());
+        Ok(place(a) == place(b)
+            || (a.encoding() == b.encoding() && self.archive.read(a)? == self.archive.read(b)?))
+    }
+
+    fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+        let pairs: Vec<_> = copies.iter().map(|(name, to)| (self.entries[*name], *to)).collect();
+        let others = self.archive.fill_tensors(&pairs)?;
+        no_grad(|| {
+            others
+                .iter()
+                .try_for_each(|(i, from)| copies[*i].1.copy_(from).context(|| load::place(copies[*i].0)))
+        })
+    }
 }
 
 pub(super) fn export(state: &StateDict, path: &Path) -> Result<()> {

@@ -140,9 +140,61 @@ pub(super) fn saved<'a>(leaf: &Leaf<'a>) -> Option<&'a Tensor> {
     }
 }
 
+/// Named tensors to be loaded, in memory or in a file.
+pub(super) trait Given {
+    /// The shape and the dtype of a name.
+    fn lookup(&self, name: &str) -> Option<(&[usize], DType)>;
+
+    /// All names, in order.
+    fn names(&self) -> Vec<&str>;
+
+    /// Whether two names have the same values.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    fn same(&self, a: &str, b: &str) -> Result<bool>;
+
+    /// Copies values to tensors of the same shapes.
+    ///
+    /// # Errors
+    ///
+    /// Fails, naming the tensor, when one cannot be read or written.
+    fn copy(&self, copies: &[Copy<'_>]) -> Result<()>;
+}
+
+/// A name and the tensor that its values go to.
+pub(super) type Copy<'a> = (&'a str, &'a Tensor);
+
+impl Given for StateDict {
+    fn lookup(&self, name: &str) -> Option<(&[usize], DType)> {
+        self.tensor(name).map(|tensor| (tensor.shape(), tensor.dtype()))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        Self::names(self).collect()
+    }
+
+    fn same(&self, a: &str, b: &str) -> Result<bool> {
+        let (a, b) = (self.get(a)?, self.get(b)?);
+        let one_view = a.shares_storage(b) && a.layout() == b.layout();
+        Ok(one_view || (a.dtype() == b.dtype() && a.to_bytes()? == b.to_bytes()?))
+    }
+
+    fn copy(&self, copies: &[Copy<'_>]) -> Result<()> {
+        let copy = |(name, to): &Copy<'_>| to.copy_(self.get(name)?).map(drop).context(|| place(name));
+        no_grad(|| copies.iter().try_for_each(copy))
+    }
+}
+
+/// Where a copy fails.
+pub(super) fn place(name: &str) -> String {
+    format!("load_state_dict: {name}")
+}
+
 pub(super) fn load(
     module: &dyn Module,
-    state: &StateDict,
+    state: &dyn Given,
     how: Strictness,
     dtypes: DTypes,
 ) -> Result<LoadReport> {
@@ -178,68 +230,58 @@ pub(super) fn load(
         }
         return Err(Error::load(format!("load_state_dict: {}", faults.join("; "))));
     }
-    no_grad(|| {
-        copies
-            .iter()
-            .try_for_each(|(name, to, from)| to.copy_(from).context(|| format!("load_state_dict: {name}")))
-    })?;
+    state.copy(&copies)?;
     Ok(report)
 }
-
-type Copies<'a> = Vec<(&'a str, &'a Tensor, &'a Tensor)>;
 
 /// What is to be copied, and what stands against it.
 fn compare<'a>(
     targets: &'a [(String, &'a Tensor)],
     counters: &HashSet<String>,
-    state: &'a StateDict,
+    state: &'a dyn Given,
     dtypes: DTypes,
-) -> Result<(LoadReport, Copies<'a>)> {
+) -> Result<(LoadReport, Vec<Copy<'a>>)> {
     let mut report = LoadReport::default();
-    let mut copies = Copies::new();
-    let mut sources: HashMap<usize, (&str, &Tensor)> = HashMap::new();
+    let mut copies = Vec::new();
+    let mut sources: HashMap<usize, &str> = HashMap::new();
     for (name, here) in targets {
-        let Some(given) = state.lookup(name) else { continue };
+        let Some((shape, dtype)) = state.lookup(name) else { continue };
         let mismatch = || Mismatch {
             name: name.clone(),
             here: (here.shape().into(), here.dtype()),
-            given: (given.shape().into(), given.dtype()),
+            given: (shape.into(), dtype),
         };
         let convertible =
-            dtypes == DTypes::Convert && here.dtype().elem().is_some() && given.dtype().elem().is_some();
-        if here.shape() != given.shape() || (here.dtype() != given.dtype() && !convertible) {
+            dtypes == DTypes::Convert && here.dtype().elem().is_some() && dtype.elem().is_some();
+        if here.shape() != shape || (here.dtype() != dtype && !convertible) {
             report.mismatched.push(mismatch());
             continue;
         }
-        if here.dtype() != given.dtype() {
+        if here.dtype() != dtype {
             report.converted.push(mismatch());
         }
         match sources.get(&here.id()) {
-            Some((first, other)) if !same(given, other)? => {
+            Some(first) if !state.same(first, name)? => {
                 report.conflicting.push(((*first).to_owned(), name.clone()));
             }
-            _ => drop(sources.insert(here.id(), (name, given))),
+            _ => drop(sources.insert(here.id(), name)),
         }
         report.loaded.push(name.clone());
-        copies.push((name, here, given));
+        copies.push((name.as_str(), *here));
     }
     let (kept, missing): (Vec<&str>, Vec<&str>) = targets
         .iter()
-        .filter(|(name, here)| !state.contains(name) && !sources.contains_key(&here.id()))
+        .filter(|(name, here)| state.lookup(name).is_none() && !sources.contains_key(&here.id()))
         .map(|(name, _)| name.as_str())
         .partition(|name| counters.contains(*name));
     report.kept = kept.into_iter().map(str::to_owned).collect();
     let known: HashSet<&str> = targets.iter().map(|(name, _)| name.as_str()).collect();
-    let unexpected: Vec<&str> = state.names().filter(|name| !known.contains(name)).collect();
+    let mut unexpected = state.names();
+    unexpected.retain(|name| !known.contains(name));
     report.hint = prefix_hint(&missing, &unexpected);
     report.missing = unmatched(&missing, &unexpected, report.hint.is_some());
     report.unexpected = unmatched(&unexpected, &missing, report.hint.is_some());
     Ok((report, copies))
-}
-
-fn same(a: &Tensor, b: &Tensor) -> Result<bool> {
-    let one_view = a.shares_storage(b) && a.layout() == b.layout();
-    Ok(one_view || (a.dtype() == b.dtype() && a.to_bytes()? == b.to_bytes()?))
 }
 
 /// So many names get the name on the other side that is near; each costs a look at all of those.

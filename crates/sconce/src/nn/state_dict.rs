@@ -46,7 +46,7 @@ impl StateDict {
         self.0.get(name).ok_or_else(|| self.unknown(name))
     }
 
-    pub(super) fn lookup(&self, name: &str) -> Option<&Tensor> {
+    pub(super) fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.0.get(name)
     }
 

@@ -31,6 +31,7 @@ use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
 use self::foreign::Foreign;
+use super::dtype::DType;
 use super::free::FreeList;
 use super::memory;
 use super::node::Node;
@@ -303,6 +304,23 @@ struct Block {
     data: Data,
 }
 
+impl Block {
+    #[inline]
+    fn ptr(&self) -> *mut u8 {
+        match &self.data {
+            Data::Inline(inline) => inline.0.get().cast(),
+            Data::Heap(allocation) => {
+                allocation.as_ref().map_or(NonNull::dangling().as_ptr(), |a| a.ptr.as_ptr())
+            }
+            Data::Foreign(foreign) => foreign.ptr(),
+        }
+    }
+
+    fn takes_any_bytes(&self, dtype: DType) -> bool {
+        dtype != DType::Bool && !matches!(self.data, Data::Foreign(_))
+    }
+}
+
 #[repr(align(16))]
 struct Inline(UnsafeCell<[u8; INLINE]>);
 
@@ -423,13 +441,13 @@ impl Storage {
     /// The address of the first byte. Dereferencing it needs a guard or sole ownership.
     #[inline]
     pub(crate) fn ptr(&self) -> *mut u8 {
-        match &self.0.data {
-            Data::Inline(inline) => inline.0.get().cast(),
-            Data::Heap(allocation) => {
-                allocation.as_ref().map_or(NonNull::dangling().as_ptr(), |a| a.ptr.as_ptr())
-            }
-            Data::Foreign(foreign) => foreign.ptr(),
-        }
+        self.0.ptr()
+    }
+
+    /// Whether all that matters to its tensors, which are of this dtype, is that only one thread writes it: not of bools,
+    /// which are not any bytes, nor of what another library gave, which may be the memory of a second storage too.
+    pub(crate) fn takes_any_bytes(&self, dtype: DType) -> bool {
+        self.0.takes_any_bytes(dtype)
     }
 
     /// Locks for reading.
@@ -530,6 +548,16 @@ pub(crate) struct ReadGuard<'a> {
 pub(crate) struct WriteGuard<'a> {
     block: &'a Block,
     _guard: RwLockWriteGuard<'a, ()>,
+}
+
+impl WriteGuard<'_> {
+    /// All bytes of a storage that [takes any](Storage::takes_any_bytes), whose tensors are of this dtype.
+    pub(crate) fn bytes_mut(&mut self, dtype: DType) -> &mut [u8] {
+        assert!(self.block.takes_any_bytes(dtype), "the caller asked");
+        // SAFETY: the memory was allocated for this storage, so whoever else has its address has the storage too, which is
+        // locked until the borrow of the guard ends; a storage that others can lock was initialised by its maker.
+        unsafe { std::slice::from_raw_parts_mut(self.block.ptr(), self.block.len) }
+    }
 }
 
 impl Drop for WriteGuard<'_> {
