@@ -62,15 +62,19 @@ fn selections_are_written_by_extension() -> Result<()> {
     assert_eq!(
         read,
         serde_json::json!({
-            "a,b": {"dtype": "float64", "shape": [2, 1], "values": [[0.1], [-2]]},
-            "fc.weight": {"dtype": "float32", "shape": [3, 2], "values": [[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]},
-            "norm.num_batches_tracked": {"dtype": "int64", "shape": [], "values": 0},
+            "a,b": {"dtype": "float64", "shape": [2, 1], "data": [0.1, -2]},
+            "fc.weight": {"dtype": "float32", "shape": [3, 2], "data": [0.5, 0.5, 0.5, 0.5, 0.5, 0.5]},
+            "norm.num_batches_tracked": {"dtype": "int64", "shape": [], "data": [0]},
         })
     );
 
-    init::constant_(&net.fc.weight, f64::NAN)?;
+    for (value, text) in [(f64::NAN, "nan"), (f64::NEG_INFINITY, "-inf")] {
+        init::constant_(&net.fc.weight, value)?;
+        net.export("fc.weight", &path)?;
+        let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path)?).unwrap();
+        assert_eq!(read["fc.weight"]["data"], serde_json::json!(vec![text; 6]));
+    }
     for (selector, file, expected) in [
-        ("fc.*", "bad.json", "fc.weight: JSON has no NaN, which is element 0: write .csv or .npz"),
         ("fc.*", "bad.npy", ""),
         ("fc.*", "bad.txt", "no format has the extension `txt`"),
         ("fc", "bad.csv", "selector `fc` matches none of 8 names; for all below `fc` write `fc.**`"),
@@ -91,14 +95,8 @@ fn values_survive_the_text() -> Result<()> {
     let values = Param::new(&x.mul(1e-20)?)?;
     vec![values.clone()].export("**", &path)?;
     let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path)?).unwrap();
-    let flat: Vec<f32> = read["0"]["values"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|rows| rows.as_array().unwrap())
-        .flat_map(|row| row.as_array().unwrap())
-        .map(|x| x.to_string().parse().unwrap())
-        .collect();
+    let data = read["0"]["data"].as_array().unwrap();
+    let flat: Vec<f32> = data.iter().map(|x| x.to_string().parse().unwrap()).collect();
     assert_eq!(flat, values.to_vec::<f32>()?);
     std::fs::remove_file(path)?;
     Ok(())

@@ -326,6 +326,26 @@ mod serialized {
     }
 
     #[test]
+    fn what_is_exported_is_read() {
+        use sconce::nn::{Buffer, ModuleExt};
+        let path = std::env::temp_dir().join(format!("sconce-exported-{}.json", std::process::id()));
+        let floats = [0.0, -0.0, 1.5, 1e-30, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 7.0];
+        let x = Tensor::from_slice(&floats, [4, 2]).unwrap();
+        let dtypes = [DType::F64, DType::F32, DType::F16, DType::BF16, DType::I64, DType::Bool];
+        let tensors = dtypes.map(|dtype| x.narrow(0, 0, 2).unwrap().to(dtype).unwrap());
+        let model: Vec<Buffer> = tensors.iter().chain([&x]).map(Buffer::new).collect();
+        model.export("**", &path).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read: std::collections::HashMap<String, Tensor> = serde_json::from_str(&text).unwrap();
+        for (i, buffer) in model.iter().enumerate() {
+            let y = &read[&i.to_string()];
+            assert_eq!((y.dtype(), y.shape()), (buffer.dtype(), buffer.shape()));
+            assert_eq!(y.to_bytes().unwrap(), buffer.to_bytes().unwrap(), "{}", y.dtype());
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
     fn what_does_not_add_up_is_an_error() {
         let table = [
             (r#"{"dtype":"float99","shape":[1],"data":[1]}"#, "there is no dtype `float99`"),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::atomic::write_whole;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::tensor::{DType, Tensor};
 
 /// How tensors are written as text.
@@ -13,7 +13,7 @@ use crate::tensor::{DType, Tensor};
 pub(crate) enum Text {
     /// A line per element: name, index in each dimension, value.
     Csv,
-    /// An object of names; each has a dtype, a shape and nested lists.
+    /// An object of names; each has a dtype, a shape and the elements, as tensors that `serde` writes.
     Json,
 }
 
@@ -45,7 +45,7 @@ impl Text {
                         (serde_json::Value::from(name), tensor.dtype(), tensor.shape());
                     write!(
                         out,
-                        "{comma}\n  {name}: {{\"dtype\": \"{dtype}\", \"shape\": {shape:?}, \"values\": "
+                        "{comma}\n  {name}: {{\"dtype\": \"{dtype}\", \"shape\": {shape:?}, \"data\": ["
                     )?;
                 }
                 self.tensor(out, name, tensor).context(|| name)?;
@@ -100,25 +100,14 @@ impl Text {
             }
             Self::Json => {
                 for (i, &value) in values.iter().enumerate() {
-                    if !is_finite(value) {
-                        return Err(Error::unsupported(format!(
-                            "JSON has no {value}, which is element {i}: write .csv or .npz"
-                        )));
-                    }
-                    // A list opens, or closes, for each dimension that begins, or ends, with this element.
-                    let (mut opens, mut closes, mut block) = (0, 0, 1);
-                    for size in shape.iter().rev() {
-                        block *= size;
-                        opens += usize::from(i % block == 0);
-                        closes += usize::from((i + 1) % block == 0);
-                    }
                     let comma = if i > 0 { ", " } else { "" };
-                    write!(out, "{comma}{}{value}{}", "[".repeat(opens), "]".repeat(closes))?;
+                    if is_finite(value) {
+                        write!(out, "{comma}{value}")?;
+                    } else {
+                        write!(out, "{comma}\"{}\"", value.to_string().to_lowercase())?;
+                    }
                 }
-                if values.is_empty() {
-                    write!(out, "[]")?;
-                }
-                write!(out, "}}")?;
+                write!(out, "]}}")?;
             }
         }
         Ok(())
