@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use sconce::io::{Archive, Entry};
 use sconce::select::{Candidate, Selector};
-use sconce::{DType, Error, Result};
+use sconce::{Error, Result};
 
 /// One file.
 pub(crate) fn file(id: &'static str) -> Arg {
@@ -67,7 +67,7 @@ pub(crate) fn select_of<'a>(
     for archive in archives {
         let mut of_one = Vec::new();
         for entry in archive.entries() {
-            if selector.matches(&candidate(entry)).map_err(|e: Error| e.context(archive.name()))? {
+            if selector.matches(&Candidate::from(entry)).map_err(|e: Error| e.context(archive.name()))? {
                 of_one.push(entry);
             }
         }
@@ -75,20 +75,9 @@ pub(crate) fn select_of<'a>(
     }
     if picked.iter().all(Vec::is_empty) {
         // Asked again for the error, which knows what is near.
-        let all = archives.iter().flat_map(|a| a.entries()).map(candidate);
+        let all = archives.iter().flat_map(|a| a.entries()).map(Candidate::from);
         let names: Vec<_> = archives.iter().map(|a| a.name()).collect();
         selector.select(all).map_err(|e: Error| e.context(names.join(", ")))?;
     }
     Ok(picked)
-}
-
-fn candidate(entry: &Entry) -> Candidate<'_> {
-    Candidate {
-        path: entry.name(),
-        kind: None,
-        // Packed elements have no dtype; their bytes are what a selector can ask for.
-        dtype: entry.encoding().dtype().unwrap_or(DType::U8),
-        shape: entry.shape(),
-        trainable: None,
-    }
 }

@@ -110,17 +110,7 @@ impl<'a> Draft<'a> {
 
     /// The tensors that a selector picks, at least one.
     pub(super) fn select(&self, selector: &Selector) -> Result<Vec<usize>> {
-        let candidates = self.alive().map(|i| {
-            let entry = &self.slots[i].entry;
-            Candidate {
-                path: entry.name(),
-                kind: None,
-                // Packed elements have no dtype; their bytes are what a selector can ask for.
-                dtype: entry.encoding().dtype().unwrap_or(DType::U8),
-                shape: entry.shape(),
-                trainable: None,
-            }
-        });
+        let candidates = self.alive().map(|i| Candidate::from(&self.slots[i].entry));
         let selection = selector.select(candidates)?;
         let names: HashSet<&str> = selection.names().iter().map(String::as_str).collect();
         Ok(self.alive().filter(|&i| names.contains(self.slots[i].entry.name())).collect())
@@ -310,5 +300,19 @@ impl<'a> Draft<'a> {
             }
         }
         fates
+    }
+}
+
+/// A tensor in a file: whether it is a parameter, and of what, is not known.
+impl<'a> From<&'a Entry> for Candidate<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        Self {
+            path: entry.name(),
+            kind: None,
+            // Packed elements have no dtype; their bytes are what a selector can ask for.
+            dtype: entry.encoding().dtype().unwrap_or(DType::U8),
+            shape: entry.shape(),
+            trainable: None,
+        }
     }
 }
