@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use sconce::anomaly::Anomaly;
 use sconce::io::{Archive, Entry};
-use sconce::stats::svg::{self, escape};
+use sconce::stats::svg::escape;
 use sconce::stats::{HISTOGRAM_SAMPLE, Spectrum, Summary};
 
 use crate::commands::word;
@@ -30,18 +30,19 @@ pub(crate) struct Page<'a> {
 pub(crate) struct Row<'a> {
     pub(crate) entry: &'a Entry,
     pub(crate) summary: Option<Summary>,
-    /// Its singular values, if they were asked for and it has some.
-    pub(crate) spectrum: Option<Spectrum>,
+    /// Its singular values, if they were asked for, or why it has none.
+    pub(crate) spectrum: Option<Result<Spectrum, String>>,
 }
 
 /// The whole document. Every text of the file is escaped, and nothing on the page is executed or loaded.
 pub(crate) fn page(page: &Page<'_>) -> String {
-    let name = escape(page.archive.name());
+    let path = page.archive.name();
+    let (name, path) = (escape(path.rsplit(['/', '\\']).next().unwrap_or(path)), escape(path));
     let mut html = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{name}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n"
+         <title>{name}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<h1>{name}</h1>\n<p>{path}</p>\n"
     );
     overview(&mut html, page);
     let places: HashMap<&str, usize> =
@@ -160,7 +161,7 @@ fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, not
         Some(summary) => {
             let s = &summary.stats;
             if s.finite() > 0 {
-                html.push_str(&svg::chart(summary));
+                html.push_str(&chart(summary));
                 let (min, max) = (short(s.min), short(s.max));
                 let _ = writeln!(html, "<p class=\"axis\"><span>{min}</span><span>{max}</span></p>");
             }
@@ -169,7 +170,7 @@ fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, not
             let [zeros, nan, inf] = [s.zeros, s.nan, s.pos_inf + s.neg_inf].map(grouped);
             let _ = writeln!(
                 html,
-                "<p>mean {mean} · std {std} · norm {norm} · {zeros} zeros · {nan} NaN · {inf} Inf</p>"
+                "<p>mean&nbsp;{mean} · std&nbsp;{std} · norm&nbsp;{norm} · {zeros}&nbsp;zeros · {nan}&nbsp;NaN · {inf}&nbsp;Inf</p>"
             );
             if entry.numel() as u64 > HISTOGRAM_SAMPLE {
                 let _ =
@@ -177,8 +178,13 @@ fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, not
             }
         }
     }
-    if let Some(spectrum) = spectrum {
-        singular(html, spectrum);
+    match spectrum {
+        Some(Ok(spectrum)) => singular(html, spectrum),
+        // That a vector is no matrix goes without saying.
+        Some(Err(why)) if entry.shape().len() > 1 => {
+            let _ = writeln!(html, "<p>{}.</p>", escape(why));
+        }
+        _ => {}
     }
     html.push_str("</section>\n");
 }
@@ -186,12 +192,58 @@ fn tensor(html: &mut String, archive: &Archive, place: usize, row: &Row<'_>, not
 fn singular(html: &mut String, spectrum: &Spectrum) {
     let [greatest, least] =
         [spectrum.values.first(), spectrum.values.last()].map(|x| short(x.copied().unwrap_or(0.0)));
-    html.push_str(&svg::spectrum(spectrum));
+    html.push_str(&chart_of_singular(spectrum));
     let _ = writeln!(html, "<p class=\"axis\"><span>{greatest}</span><span>{least}</span></p>");
     let [stable, effective] = [spectrum.stable_rank(), spectrum.effective_rank()].map(short);
     let count = grouped(spectrum.values.len() as u64);
     let _ = writeln!(
         html,
-        "<p>{count} singular values, drawn in logarithms · stable rank {stable} · effective rank {effective}</p>"
+        "<p>{count} singular values, over 10<sup>{}</sup> · stable rank&nbsp;{stable} · effective rank&nbsp;{effective}</p>",
+        spectrum.decades()
     );
+}
+
+/// A picture for a page of many: one path, as wide as its place, styled by the page.
+fn chart(summary: &Summary) -> String {
+    const HEIGHT: f64 = 100.0;
+    let Summary { stats, histogram } = summary;
+    let most = histogram.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let width = histogram.len() as f64 * 10.0;
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"histogram\"><path class=\"bars\" d=\""
+    );
+    for (i, &n) in histogram.iter().enumerate().filter(|(_, n)| **n > 0) {
+        let h = (n as f64 / most * HEIGHT).max(1.0);
+        let _ = write!(svg, "M{} {HEIGHT}v-{h:.1}h9v{h:.1}z", i * 10);
+    }
+    svg.push_str("\"/>");
+    if stats.min < 0.0 && stats.max > 0.0 {
+        let x = -stats.min / (stats.max - stats.min) * width;
+        let _ = write!(svg, "<path class=\"zero\" d=\"M{x:.1} 0V{HEIGHT}\"/>");
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// A picture of singular values from the greatest to the least, in logarithms, for a page as [`chart`] is: the height is
+/// the powers of ten that they span.
+fn chart_of_singular(spectrum: &Spectrum) -> String {
+    const HEIGHT: f64 = 100.0;
+    let decades = f64::from(spectrum.decades());
+    let values = &spectrum.values;
+    let greatest = values.first().copied().unwrap_or(0.0);
+    let width = values.len() as f64 * 10.0;
+    let mut svg = format!(
+        "<svg class=\"spectrum\" viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"singular values\"><path class=\"bars\" d=\"M0 {HEIGHT}"
+    );
+    for (i, x) in values.iter().enumerate() {
+        let depth = if greatest > 0.0 { (greatest / x).log10().clamp(0.0, decades) } else { decades };
+        // What is there is seen.
+        let y = (depth / decades * HEIGHT).min(HEIGHT - 1.0);
+        let _ = write!(svg, "V{y:.1}H{}", (i + 1) * 10);
+    }
+    let _ = writeln!(svg, "V{HEIGHT}z\"/></svg>");
+    svg
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use sconce::ErrorKind;
 use sconce::anomaly::{self, Anomaly, Severity};
 use sconce::stats::{self, Spectrum};
+use sconce::{Error, ErrorKind};
 use serde_json::{Value, json};
 
 use super::{Entry, Failure};
@@ -61,7 +61,11 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
             Err(error) => return Err(error.into()),
         };
         let spectrum = match matches.get_flag("spectra") {
-            true => Spectrum::of_entry(&archive, entry)?,
+            true => Some(match Spectrum::of_entry(&archive, entry) {
+                Ok(spectrum) => Ok(spectrum),
+                Err(error) if error.kind() == ErrorKind::Unsupported => Err(reason(&error, entry.name())),
+                Err(error) => return Err(error.into()),
+            }),
             false => None,
         };
         rows.push(Row { entry, summary, spectrum });
@@ -87,13 +91,16 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
             })
         };
         let spectrum = |row: &Row<'_>| {
-            let found = row.spectrum.as_ref()?;
-            Some(json!({
-                "name": row.entry.name(),
-                "values": found.values,
-                "stable_rank": found.stable_rank(),
-                "effective_rank": found.effective_rank(),
-            }))
+            let name = row.entry.name();
+            Some(match row.spectrum.as_ref()? {
+                Ok(found) => json!({
+                    "name": name,
+                    "values": found.values,
+                    "stable_rank": found.stable_rank(),
+                    "effective_rank": found.effective_rank(),
+                }),
+                Err(why) => json!({ "name": name, "error": why }),
+            })
         };
         let mut document = json!({
             "file": archive.name(),
@@ -120,6 +127,12 @@ fn run(matches: &ArgMatches, out: &mut dyn Write) -> Result<(), Failure> {
         writeln!(out, "  … {} more", anomalies.len() - LISTED)?;
     }
     Ok(())
+}
+
+/// What an error says beside the name of the tensor, which stands there already.
+fn reason(error: &Error, name: &str) -> String {
+    let text = error.to_string();
+    text.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&text).to_owned()
 }
 
 /// The word for a severity.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
+use super::Summary;
 use super::text::{grouped, short};
-use super::{Spectrum, Summary};
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 140.0;
@@ -54,51 +54,6 @@ pub fn document(charts: &[(String, &Summary)]) -> String {
         svg.push_str("</g>\n</g>\n");
     }
     svg.push_str("</svg>\n");
-    svg
-}
-
-/// A picture for a page of many: one path, as wide as its place, styled by the page.
-pub fn chart(summary: &Summary) -> String {
-    const HEIGHT: f64 = 100.0;
-    let Summary { stats, histogram } = summary;
-    let most = histogram.iter().copied().max().unwrap_or(0).max(1) as f64;
-    let width = histogram.len() as f64 * 10.0;
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
-         aria-label=\"histogram\"><path class=\"bars\" d=\""
-    );
-    for (i, &n) in histogram.iter().enumerate().filter(|(_, n)| **n > 0) {
-        let h = (n as f64 / most * HEIGHT).max(1.0);
-        let _ = write!(svg, "M{} {HEIGHT}v-{h:.1}h9v{h:.1}z", i * 10);
-    }
-    svg.push_str("\"/>");
-    if stats.min < 0.0 && stats.max > 0.0 {
-        let x = -stats.min / (stats.max - stats.min) * width;
-        let _ = write!(svg, "<path class=\"zero\" d=\"M{x:.1} 0V{HEIGHT}\"/>");
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
-/// A picture of singular values from the greatest to the least, in logarithms, for a page as [`chart`] is: the height is
-/// six powers of ten.
-pub fn spectrum(spectrum: &Spectrum) -> String {
-    const HEIGHT: f64 = 100.0;
-    const DECADES: f64 = 6.0;
-    let values = &spectrum.values;
-    let greatest = values.first().copied().unwrap_or(0.0);
-    let width = values.len() as f64 * 10.0;
-    let mut svg = format!(
-        "<svg class=\"spectrum\" viewBox=\"0 0 {width} {HEIGHT}\" preserveAspectRatio=\"none\" role=\"img\" \
-         aria-label=\"singular values\"><path class=\"bars\" d=\"M0 {HEIGHT}"
-    );
-    for (i, x) in values.iter().enumerate() {
-        let depth = if greatest > 0.0 { (greatest / x).log10().clamp(0.0, DECADES) } else { DECADES };
-        // What is there is seen.
-        let y = (depth / DECADES * HEIGHT).min(HEIGHT - 1.0);
-        let _ = write!(svg, "V{y:.1}H{}", (i + 1) * 10);
-    }
-    let _ = writeln!(svg, "V{HEIGHT}z\"/></svg>");
     svg
 }
 
