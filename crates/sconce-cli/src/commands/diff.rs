@@ -43,8 +43,7 @@ fn arguments() -> Command {
         .arg(input::json())
         .after_help(
             "A value is within the tolerance if |a - b| <= atol + rtol·|b|; NaN equals NaN. Tensors that only one file \
-             names are paired by content, to find renamed ones.\n\n\
-             Exit codes: 0 the same; 1 different; 2 trouble.",
+             names are paired by content, to find renamed ones.",
         )
 }
 

@@ -36,8 +36,8 @@ fn arguments() -> Command {
         .after_help(
             "The content hash (BLAKE3) covers names, types, shapes and values; it does not depend on format, order, \
              sharding, ties or metadata.\n\n\
-             Exit codes: 0 all is well; 1 a file is readable but fails a check (--finite, --expect, no tensors; with \
-             --scan, anything not allowed); 2 a file is damaged or cannot be read.",
+             Checks that a readable file can fail are --finite, --expect, that there are tensors and, with --scan, that \
+             all names are allowed.",
         )
 }
 
