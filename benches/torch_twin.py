@@ -4,7 +4,6 @@ Reads lines "CALLS CLOCK NAME" and answers each with the seconds per call; 0 cal
 The lines of .safetensors files need the package safetensors.
 """
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -429,8 +428,6 @@ def main():
         for _ in range(int(calls)):
             run()
         taken = (now() - start) / int(calls)
-        # What was written to files is not left for others to wait for.
-        os.sync()
         print(taken, flush=True)
 
 

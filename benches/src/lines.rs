@@ -37,11 +37,13 @@ pub(crate) struct Line {
     pub(crate) target: Target,
     /// Whether it never uses another thread: its time is the thread's, and its instructions can be counted.
     pub(crate) one_thread: bool,
+    /// Whether it writes files: then the disk has all that was written before, so that nobody waits for another's bytes.
+    pub(crate) writes: bool,
 }
 
 impl Line {
     fn new(name: &'static str, ours: Make) -> Self {
-        Self { name, ours, torch: false, floor: None, target: Target::None, one_thread: false }
+        Self { name, ours, torch: false, floor: None, target: Target::None, one_thread: false, writes: false }
     }
 
     /// Measured against PyTorch too.
@@ -60,6 +62,10 @@ impl Line {
 
     fn one_thread(self) -> Self {
         Self { one_thread: true, ..self }
+    }
+
+    fn writes(self) -> Self {
+        Self { writes: true, ..self }
     }
 }
 

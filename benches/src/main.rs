@@ -116,13 +116,20 @@ fn measure_line(
     let mut twin = twin.filter(|_| line.torch);
     let torch_calls = twin.as_mut().map_or(Ok(0), |twin| twin.calls_for(line.name))?;
     let (mut own, mut torch, mut least) = (Vec::new(), Vec::new(), Vec::new());
+    let settle = || {
+        if line.writes {
+            rustix::fs::sync();
+        }
+    };
     for _ in 0..rounds {
+        settle();
         own.push(sample(&mut ours, calls, clock)?);
         if let Some((call, work)) = &mut floor {
+            settle();
             least.push(sample(call, floor_calls, clock)? * *work);
         }
-        // Last, since it then waits until the disk has what was written.
         if let Some(twin) = &mut twin {
+            settle();
             torch.push(twin.sample(line.name, torch_calls, clock)?);
         }
     }
