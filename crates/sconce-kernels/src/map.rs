@@ -463,9 +463,10 @@ unsafe fn slab<T: Compute, const N: usize>(
                     continue;
                 }
                 args[k] = in_blocks[k].ptr();
-                // A repeated scalar fills its block once.
+                // A repeated scalar fills its block once, one of a long row once for the row.
                 let constant = step(k + 1) == (0, 0);
-                if constant && filled[k] {
+                let same_row = rows_at_once == 1 && step(k + 1).1 == 0 && c > 0;
+                if (constant && filled[k]) || same_row {
                     continue;
                 }
                 filled[k] = constant;

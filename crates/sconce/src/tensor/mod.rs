@@ -24,9 +24,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::LocalKey;
 
 pub use self::dims::Dims;
+use self::dims::INLINE;
 pub use self::display::PrintOptions;
 pub(crate) use self::dtype::DType;
-use self::dims::INLINE;
 use self::free::FreeList;
 use self::hooks::{HookHandle, Hooks};
 use self::layout::Layout;
