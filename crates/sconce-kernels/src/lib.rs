@@ -34,7 +34,7 @@ pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
 pub use isa::{Isa, isa};
 pub use lines::{Lines, Running, cumsum, flip, gather, order, take_slices};
 pub use lstm::{Lstm, LstmGrads, lstm, lstm_backward};
-pub use map::{FLAT, Inlined, Rows, map, map_flat};
+pub use map::{FLAT, Flat, Inlined, Rows, map, map_flat};
 pub use math::Float;
 pub use norm::{
     BatchNorm, NormGrads, batch_norm, batch_norm_backward, batch_norm_stats, layer_norm, layer_norm_backward,

@@ -79,56 +79,78 @@ pub unsafe fn map<T: Compute, const N: usize>(
     shape: &[usize],
     out: Dst<'_>,
     ins: [Src<'_>; N],
-    Rows { row, f, .. }: Rows<'_, T, N>,
+    rows: Rows<'_, T, N>,
 ) {
-    if let Some(len) = dense_len::<T, N>(shape, &out, &ins)
+    if let Some(len) = dense_len(shape, &out, &ins)
         && len <= GRAIN
     {
-        let args = ins.map(|a| a.ptr.cast());
-        if ins.iter().any(|a| a.ptr == out.ptr) {
-            // SAFETY: `len` consecutive elements of each operand are the caller's views.
-            unsafe { in_blocks::<T, N>(len, out.ptr.cast(), args, [false; N], row, f) };
-        } else if len > 0 {
-            // SAFETY: `len` consecutive elements of each operand are the caller's views; `out` overlaps no input.
-            unsafe { row(f, 1, len, out.ptr.cast(), 0, args, [0; N]) };
-        }
-        return;
+        let flat = |ptr, elem| Flat { ptr, elem, repeats: false };
+        let (out, ins) = (flat(out.ptr, out.elem), ins.map(|a| flat(a.ptr.cast_mut(), a.elem)));
+        // SAFETY: `len` consecutive elements of each operand are the caller's views.
+        return unsafe { map_flat::<T, N>(len, out, ins, rows) };
     }
     // SAFETY: the caller's contract.
-    unsafe { drive::<T, N>(shape, out, ins, row, f) }
+    unsafe { drive::<T, N>(shape, out, ins, rows.row, rows.f) }
 }
 
 /// The most elements that [`map_flat`] takes.
 pub const FLAT: usize = GRAIN;
 
-/// [`map`] over `n` ≤ [`FLAT`] adjacent elements of type `T` per operand; of inputs marked in `repeats` there is one,
-/// which stands for all.
+/// An operand of [`map_flat`]: the address of adjacent elements and their type.
+#[derive(Clone, Copy, Debug)]
+pub struct Flat {
+    /// The first element.
+    pub ptr: *mut u8,
+    /// The type of the elements.
+    pub elem: Elem,
+    /// Whether there is one element, which stands for all.
+    pub repeats: bool,
+}
+
+impl Default for Flat {
+    /// An operand of no elements.
+    fn default() -> Self {
+        Self { ptr: std::ptr::null_mut(), elem: Elem::U8, repeats: false }
+    }
+}
+
+/// [`map`] over `n` ≤ [`FLAT`] adjacent elements per operand, or one that repeats.
 ///
 /// ```
-/// use sconce_kernels::{Rows, map_flat};
-/// let (a, b, mut c) = ([1f32, 2., 3., 4.], [10f32], [0f32; 4]);
-/// let ins = [a.as_ptr(), b.as_ptr()];
+/// use sconce_kernels::{Elem, Flat, Rows, map_flat};
+/// let (mut a, mut b, mut c) = ([1f32, 2., 3., 4.], [10i64], [0f32; 4]);
+/// let [a, c] = [&mut a, &mut c].map(|x| Flat { ptr: x.as_mut_ptr().cast(), elem: Elem::F32, repeats: false });
+/// let b = Flat { ptr: b.as_mut_ptr().cast(), elem: Elem::I64, repeats: true };
 /// // SAFETY: the pointers are those of the arrays above.
-/// unsafe { map_flat(4, c.as_mut_ptr(), ins, [false, true], Rows::new(&|[x, y]| x * y)) };
-/// assert_eq!(c, [10., 20., 30., 40.]);
+/// let first = unsafe {
+///     map_flat::<f32, 2>(4, c, [a, b], Rows::new(&|[x, y]| x * y));
+///     c.ptr.cast::<f32>().read()
+/// };
+/// assert_eq!(first, 10.);
 /// ```
 ///
 /// # Safety
-/// - The pointers are aligned and valid for `n` elements, or for one if it repeats; `out` for writing.
-/// - An input is `out`, or disjoint from it.
+/// - The pointers are aligned and valid for `n` elements of their types, or for one if it repeats; that of `out`, which
+///   does not repeat, for writing.
+/// - An input is `out`, of the same type, or disjoint from it.
+#[inline]
 pub unsafe fn map_flat<T: Compute, const N: usize>(
     n: usize,
-    out: *mut T,
-    ins: [*const T; N],
-    repeats: [bool; N],
+    out: Flat,
+    ins: [Flat; N],
     Rows { row, f, .. }: Rows<'_, T, N>,
 ) {
-    if repeats.contains(&true) || ins.contains(&out.cast_const()) {
-        // SAFETY: the caller's contract.
-        unsafe { in_blocks::<T, N>(n, out, ins, repeats, row, f) };
-    } else if n > 0 {
+    let mut direct = out.elem == T::ELEM && n > 0;
+    for k in 0..N {
+        direct &= ins[k].elem == T::ELEM && !ins[k].repeats && ins[k].ptr != out.ptr;
+    }
+    if direct {
+        let args = ins.map(|a| a.ptr.cast_const().cast());
         // SAFETY: `n` adjacent elements of each operand are valid; `out` overlaps no input.
-        unsafe { row(f, 1, n, out, 0, ins, [0; N]) };
+        unsafe { row(f, 1, n, out.ptr.cast(), 0, args, [0; N]) };
+    } else {
+        // SAFETY: the caller's contract.
+        unsafe { in_blocks::<T, N>(n, out, ins, row, f) };
     }
 }
 
@@ -234,16 +256,9 @@ unsafe fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
     }
 }
 
-/// The number of elements, if every operand is of type `T` and row-major without gaps.
+/// The number of elements, if every operand is row-major without gaps.
 #[inline]
-fn dense_len<T: Compute, const N: usize>(
-    shape: &[usize],
-    out: &Dst<'_>,
-    ins: &[Src<'_>; N],
-) -> Option<usize> {
-    if out.elem != T::ELEM || ins.iter().any(|a| a.elem != T::ELEM) {
-        return None;
-    }
+fn dense_len<const N: usize>(shape: &[usize], out: &Dst<'_>, ins: &[Src<'_>; N]) -> Option<usize> {
     let mut len = 1;
     for (d, &size) in shape.iter().enumerate().rev() {
         if size != 1 && (out.strides[d] != len || ins.iter().any(|a| a.strides[d] != len)) {
@@ -254,42 +269,48 @@ fn dense_len<T: Compute, const N: usize>(
     Some(len)
 }
 
-/// [`map_flat`] by way of blocks, as rows may not read what they write.
+/// [`map_flat`] by way of blocks, for operands of other types and because rows may not read what they write.
 ///
 /// # Safety
 /// As for [`map_flat`]; `f` is `row`'s closure.
 unsafe fn in_blocks<T: Compute, const N: usize>(
     len: usize,
-    out: *mut T,
-    ins: [*const T; N],
-    repeats: [bool; N],
+    out: Flat,
+    ins: [Flat; N],
     row: RowFn<T, N>,
     f: *const (),
 ) {
     let mut block = Block::<T>::new();
-    let mut constants = [const { Block::<T>::new() }; N];
-    for k in 0..N {
-        if repeats[k] && len > 0 {
-            // SAFETY: the input has one element.
-            let value = unsafe { *ins[k] };
-            constants[k].0[..len.min(BLOCK)].fill(MaybeUninit::new(value));
-        }
-    }
-    let in_place = ins.contains(&out.cast_const());
+    let mut blocks = [const { Block::<T>::new() }; N];
+    let in_place = ins.iter().any(|a| a.ptr == out.ptr);
+    let in_memory = out.elem == T::ELEM && !in_place;
     let mut i = 0;
     while i < len {
         let n = BLOCK.min(len - i);
-        let mut args = ins;
+        let place = |a: Flat| a.ptr.wrapping_add(if a.repeats { 0 } else { i * a.elem.size() });
+        let mut args = [std::ptr::null::<T>(); N];
         for k in 0..N {
-            args[k] = if repeats[k] { constants[k].ptr() } else { ins[k].wrapping_add(i) };
+            let a = ins[k];
+            if a.elem == T::ELEM && !a.repeats {
+                args[k] = place(a).cast_const().cast();
+                continue;
+            }
+            args[k] = blocks[k].ptr();
+            // A repeated element fills its block once.
+            if i == 0 || !a.repeats {
+                let rect = Rect { rows: 1, cols: n, row: 0, col: if a.repeats { 0 } else { 1 } };
+                // SAFETY: elements `i..i + n`, or the one that repeats; the block has room for `BLOCK`.
+                unsafe { load(args[k].cast_mut(), place(a), a.elem, rect) };
+            }
         }
-        let result = if in_place { block.ptr() } else { out.wrapping_add(i) };
-        // SAFETY: `i..i + n` is in bounds, the first `n` elements of constants are set, and the result, if it is not the
-        // block, overlaps no input.
+        let to = place(out);
+        let result = if in_memory { to.cast() } else { block.ptr() };
+        // SAFETY: each argument has `n` elements; the result is no input, or the block, of which the `n` elements are
+        // stored at `i..i + n` of the output.
         unsafe {
             row(f, 1, n, result, 0, args, [0; N]);
-            if in_place {
-                std::ptr::copy_nonoverlapping(block.ptr(), out.add(i), n);
+            if !in_memory {
+                store(to, block.ptr().cast_const(), out.elem, Rect { rows: 1, cols: n, row: 0, col: 1 });
             }
         }
         i += n;
@@ -442,9 +463,10 @@ unsafe fn slab<T: Compute, const N: usize>(
                     continue;
                 }
                 args[k] = in_blocks[k].ptr();
-                // A repeated scalar fills its block once.
+                // A repeated scalar fills its block once, one of a long row once for the row.
                 let constant = step(k + 1) == (0, 0);
-                if constant && filled[k] {
+                let same_row = rows_at_once == 1 && step(k + 1).1 == 0 && c > 0;
+                if (constant && filled[k]) || same_row {
                     continue;
                 }
                 filled[k] = constant;

@@ -1,5 +1,7 @@
 //! Softmax and log-softmax along the middle of adjacent `[outer, dim, inner]` arrays, and their gradients.
 
+use std::mem::MaybeUninit;
+
 use crate::isa::versions;
 use crate::par::{self, Shared};
 use crate::{Float, lanes};
@@ -357,14 +359,14 @@ versions! {
 
 #[inline(always)]
 unsafe fn log_sum_body<T: Float>(n: usize, x: *const T, fused: bool) -> (T, T) {
-    let (mut block, mut sum) = ([T::ZERO; KEPT], T::ZERO);
-    // SAFETY: indices below `n`.
+    let (mut block, mut sum) = ([const { MaybeUninit::<T>::uninit() }; KEPT], T::ZERO);
+    // SAFETY: indices below `n`; of the block that many elements are written before they are read.
     unsafe {
         let max = lanes::max(n, |i| *x.add(i));
         // Of nothing but minus infinity the differences would be NaN.
         let base = if max == T::NEG_INFINITY { T::ZERO } else { max };
         for from in (0..n).step_by(KEPT) {
-            sum += exps(KEPT.min(n - from), x.add(from), base, block.as_mut_ptr(), fused);
+            sum += exps(KEPT.min(n - from), x.add(from), base, block.as_mut_ptr().cast(), fused);
         }
         (base, (sum * (T::ONE / T::EXP_SCALE)).log())
     }

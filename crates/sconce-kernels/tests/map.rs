@@ -4,7 +4,7 @@
 mod common;
 use common::{CASES, ELEMS, Lcg, View, indices, random_shape};
 use sconce_kernels::{
-    Compute, Dst, Elem, Float, Inlined, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads,
+    Compute, Dst, Elem, Flat, Float, Inlined, Rows, Scalar, Src, copy, fill, map, map_flat, set_threads,
 };
 
 fn untouched_outside(before: &View, after: &View, shape: &[usize]) {
@@ -87,21 +87,46 @@ fn in_place_is_the_same() {
     }
 }
 
+/// A view of all its memory, as [`map_flat`] takes it.
+fn flat(view: &mut View, repeats: bool) -> Flat {
+    Flat { ptr: view.memory.as_mut_ptr().cast(), elem: view.elem, repeats }
+}
+
 #[test]
-fn flat_operands() {
-    let n = if cfg!(miri) { 300 } else { 1000 };
-    for n in [0, 1, 4, 255, 256, 257, n] {
-        let a: Vec<f32> = (0..n).map(|i| i as f32).collect();
-        let (b, start) = ([0.5f32], vec![2.0f32; n]);
-        let mut c = start.clone();
-        let out = c.as_mut_ptr();
-        unsafe { map_flat(n, out, [a.as_ptr(), b.as_ptr()], [false, true], Rows::new(&|[x, y]| x * y)) };
-        assert!(c.iter().zip(&a).all(|(&got, &x)| got == x * 0.5));
-        let mut c = start;
-        let out = c.as_mut_ptr();
-        let ins = [out.cast_const(), a.as_ptr(), b.as_ptr()];
-        unsafe { map_flat(n, out, ins, [false, false, true], Rows::new(&|[x, y, z]| x + y * z)) };
-        assert!(c.iter().zip(&a).all(|(&got, &x)| got == 2.0 + x * 0.5));
+fn flat_operands_of_any_type() {
+    let mut rng = Lcg(5);
+    for n in [0, 1, 4, 255, 256, 257, if cfg!(miri) { 300 } else { 1000 }] {
+        for case in 0..20 {
+            let mut line = |n| {
+                let elem = if case == 0 || rng.below(3) == 0 { Elem::F32 } else { ELEMS[rng.below(10)] };
+                View { offset: 0, strides: vec![1], ..View::random(&mut rng, elem, &[n], false) }
+            };
+            let (mut a, mut b, mut c) = (line(n), line(1), line(n));
+            let before = c.clone();
+            let product = |i| a.get(&[i]) * b.get(&[0]);
+            let products: Vec<f64> = (0..n).map(product).collect();
+            let (x, y) = (flat(&mut a, false), flat(&mut b, true));
+            unsafe { map_flat::<f32, 2>(n, flat(&mut c, false), [x, y], Rows::new(&|[x, y]| x * y)) };
+            for i in 0..n {
+                assert_eq!(
+                    c.get(&[i]),
+                    c.rounded(products[i]),
+                    "{:?} · {:?} -> {:?}",
+                    a.elem,
+                    b.elem,
+                    c.elem
+                );
+            }
+            untouched_outside(&before, &c, &[n]);
+            let mut c = before.clone();
+            let out = flat(&mut c, false);
+            unsafe { map_flat::<f32, 3>(n, out, [out, x, y], Rows::new(&|[c, x, y]| c + x * y)) };
+            for i in 0..n {
+                let want = c.rounded(before.get(&[i]) + products[i]);
+                assert_eq!(c.get(&[i]), want, "{:?} += {:?} · {:?}", c.elem, a.elem, b.elem);
+            }
+            untouched_outside(&before, &c, &[n]);
+        }
     }
 }
 
@@ -238,7 +263,12 @@ fn inlined_functions_are_the_same() {
     let x: Vec<f32> = (0..300).map(|i| i as f32 / 50.0 - 3.0).collect();
     let (mut y, mut z) = (vec![0f32; x.len()], vec![0f32; x.len()]);
     for rows in [Rows::new(&|[x]: [f32; 1]| x.gelu()), Rows::inlined(&Gelu)] {
-        unsafe { map_flat(x.len(), y.as_mut_ptr(), [x.as_ptr()], [false], rows) };
+        let [from, out] = [x.as_ptr().cast_mut(), y.as_mut_ptr()].map(|p| Flat {
+            ptr: p.cast(),
+            elem: Elem::F32,
+            repeats: false,
+        });
+        unsafe { map_flat(x.len(), out, [from], rows) };
         if z[0] == 0.0 {
             z.clone_from(&y);
         }

@@ -689,6 +689,35 @@ fn gradients_are_summed_over_what_was_broadcast() {
 }
 
 #[test]
+fn a_clamp_passes_the_gradient_from_bound_to_bound() {
+    let nan = f64::NAN;
+    let x = [-2.0, -1.0, 0.5, 1.0, 3.0, nan];
+    // Bounds, values and gradients of PyTorch.
+    let cases = [
+        ((-1.0, 1.0), [-1.0, -1.0, 0.5, 1.0, 1.0, nan], [0.0, 1.0, 1.0, 1.0, 0.0, 0.0]),
+        ((0.5, 0.5), [0.5, 0.5, 0.5, 0.5, 0.5, nan], [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]),
+        ((2.0, -2.0), [-2.0, -2.0, -2.0, -2.0, -2.0, nan], [0.0; 6]),
+        ((nan, 1.0), [nan; 6], [0.0; 6]),
+        ((1.0, nan), [nan; 6], [0.0; 6]),
+    ];
+    for ((min, max), result, gradient) in cases {
+        for dtype in [DType::F64, DType::F32, DType::F16] {
+            let what = format!("{dtype} between {min} and {max}");
+            let leaf = tensor(&x).to(dtype).unwrap().requires_grad_(true).unwrap();
+            let inplace = leaf.mul(1).unwrap();
+            inplace.clamp_(min, max).unwrap();
+            for y in [leaf.clamp(min, max).unwrap(), inplace] {
+                assert_eq!(y.dtype(), dtype, "{what}");
+                assert_eq!(format!("{:?}", values(&y)), format!("{result:?}"), "{what}");
+                leaf.zero_grad();
+                ones(&y).unwrap();
+                assert_eq!(grad(&leaf).unwrap(), gradient, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
 fn gradients_have_the_dtype_of_what_they_belong_to() {
     let half = tensor(&[1.5, 2.0]).to(DType::F16).unwrap().requires_grad_(true).unwrap();
     let single = tensor(&[3.0, 4.0]).to(DType::F32).unwrap().requires_grad_(true).unwrap();

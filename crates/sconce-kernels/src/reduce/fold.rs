@@ -21,6 +21,8 @@ const TOGETHER: usize = 4;
 const STRIP: usize = 512;
 /// Elements of a chunk.
 const CHUNK: usize = 16 * LEAF;
+/// Results up to this number are computed without a plan, if each is made of less than [`LANES`] elements.
+const FEW: usize = 16;
 /// Rows up to this length are accumulated side by side, whatever their layout.
 const SHORT: usize = 16;
 
@@ -211,6 +213,10 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
     ops: &Ops<'_, T, A, U>,
     ordered: bool,
 ) {
+    // SAFETY: the caller's contract.
+    if unsafe { few(outer, reduced, out, src, ops) } {
+        return;
+    }
     let (outer_strides, inner_strides) = src.strides.split_at(outer.len());
     let mut row_major = Vec::new();
     let order = if ordered && reduced.len() > 1 {
@@ -292,6 +298,45 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
         // SAFETY: `n` results of the caller's views.
         unsafe { job.write(row, col, &sums[..n]) };
     }
+}
+
+/// Reduces one dimension of a few elements between two others, for which a plan costs more than they do: whether it did.
+///
+/// Elements are accumulated one by one, as leaves and columns of so few are.
+unsafe fn few<T: Compute, A: Copy, U: Compute>(
+    outer: &[usize],
+    reduced: &[usize],
+    out: Dst<'_>,
+    src: Src<'_>,
+    ops: &Ops<'_, T, A, U>,
+) -> bool {
+    let (&[before, after], &[n]) = (outer, reduced) else { return false };
+    let (&[row, col], &[src_row, src_col, step]) = (out.strides, src.strides) else { return false };
+    if n >= LANES || before.saturating_mul(after) > FEW {
+        return false;
+    }
+    let mut line = [T::default(); LANES];
+    for i in 0..before {
+        for j in 0..after {
+            // SAFETY: an element of the result, and the elements that make it.
+            unsafe {
+                let at = |k: usize| i * src_row + j * src_col + k * step;
+                if src.elem == T::ELEM {
+                    for (k, x) in line[..n].iter_mut().enumerate() {
+                        *x = *src.ptr.cast::<T>().add(at(k));
+                    }
+                } else {
+                    let rect = Rect { rows: 1, cols: n, row: 0, col: step };
+                    load(line.as_mut_ptr(), src.ptr.add(at(0) * src.elem.size()), src.elem, rect);
+                }
+                let sum = (ops.leaf)(ops.step, ops.merge_fn, ops.init, line.as_ptr(), n, 0);
+                let (result, place) = ((ops.finish)(sum), (i * row + j * col) * out.elem.size());
+                let rect = Rect { rows: 1, cols: 1, row: 0, col: 1 };
+                store(out.ptr.add(place), &raw const result, out.elem, rect);
+            }
+        }
+    }
+    true
 }
 
 /// Sets all elements.

@@ -112,8 +112,7 @@ fn refresh_view(view: &Tensor, base: &Tensor) {
     drop(auto);
     let op = AsStrided::of(view, base);
     let edges = std::iter::once(edge(base)).collect();
-    let node = OpNode::new(op, edges, &[], view);
-    replace_node(view, NodeRef::new(node), 0);
+    replace_node(view, NodeRef::new(|| OpNode::new(op, edges, &[], view)), 0);
 }
 
 /// Of a view that was made under `no_grad`: the storage's version up to which it can be used while recording.
@@ -125,8 +124,15 @@ pub(crate) fn no_grad_version(tensor: &Tensor) -> Option<u32> {
 
 /// Refuses a view that was made under `no_grad` if its base requires grad and its memory was changed since: whether the
 /// view follows its base's history cannot be told, as in PyTorch.
+#[inline]
 pub(crate) fn check_view(op: &str, tensor: &Tensor) -> Result<()> {
-    let Some(base) = tensor.base() else { return Ok(()) };
+    match tensor.base() {
+        None => Ok(()),
+        Some(base) => check_view_of(base, op, tensor),
+    }
+}
+
+fn check_view_of(base: &Tensor, op: &str, tensor: &Tensor) -> Result<()> {
     if !base.tracked().load(Ordering::Acquire)
         || no_grad_version(tensor).is_none_or(|v| v == tensor.version())
     {

@@ -62,8 +62,9 @@ fn copy_with_history(tensor: &Tensor, edge: &Edge) -> Result<Tensor> {
         Edge::None => {}
         Edge::Node(node, output) => history::set_node(&mut copy, node.clone(), *output),
         Edge::Leaf(_) => {
-            let node = OpNode::new(Same, std::iter::once(edge.clone()).collect(), &[], &copy);
-            history::set_node(&mut copy, NodeRef::new(node), 0);
+            let edges = std::iter::once(edge.clone()).collect();
+            let node = NodeRef::new(|| OpNode::new(Same, edges, &[], &copy));
+            history::set_node(&mut copy, node, 0);
         }
     }
     Ok(copy)
@@ -94,10 +95,9 @@ impl Op for Same {
 /// Makes `node`, whose first input was the target's old history, the target's history.
 fn rebase<O: Op>(target: &Tensor, node: OpNode<O>) {
     match target.base() {
-        None => history::replace_node(target, NodeRef::new(node), 0),
+        None => history::replace_node(target, NodeRef::new(|| node), 0),
         Some(base) => {
-            let slices = CopySlices::new(node, target, base);
-            history::replace_node(base, NodeRef::new(slices), 0);
+            history::replace_node(base, NodeRef::new(|| CopySlices::new(node, target, base)), 0);
             // Stale now, so that the next use sees the base's new history.
             let _ = history::edge(target);
         }
@@ -162,7 +162,7 @@ impl CopySlices {
         let mut edges: SmallVec<[Edge; 3]> = inner.edges().iter().cloned().collect();
         edges[0] = history::edge(base);
         Self {
-            inner: NodeRef::new(inner),
+            inner: NodeRef::new(|| inner),
             view: Geometry::of(view, base),
             outputs: [Meta { shape: Dims::from_slice(base.shape()), dtype: base.dtype() }],
             edges,

@@ -79,6 +79,7 @@ pub fn enable_grad<R>(f: impl FnOnce() -> R) -> R {
 /// assert!(sconce::is_grad_enabled());
 /// assert!(!sconce::no_grad(sconce::is_grad_enabled));
 /// ```
+#[inline]
 pub fn is_grad_enabled() -> bool {
     ENABLED.get()
 }

@@ -206,6 +206,11 @@ impl Saved<'_> {
         self.needs.get(i).copied().unwrap_or(false)
     }
 
+    /// How many inputs there were.
+    pub(crate) fn inputs(&self) -> usize {
+        self.edges.len()
+    }
+
     /// The shape of an input that needs a gradient.
     ///
     /// # Errors
@@ -224,9 +229,9 @@ impl Saved<'_> {
         }
         let first = std::iter::once(history::edge(&gradient));
         let mut out = gradient.alias(gradient.layout().clone(), gradient.dtype());
-        let node =
-            OpNode::new(PiecewiseConstant, first.chain(self.edges.iter().cloned()).collect(), &[], &out);
-        history::set_node(&mut out, NodeRef::new(node), 0);
+        let edges = first.chain(self.edges.iter().cloned()).collect();
+        let node = NodeRef::new(|| OpNode::new(PiecewiseConstant, edges, &[], &out));
+        history::set_node(&mut out, node, 0);
         out
     }
 
@@ -295,7 +300,7 @@ pub fn apply<O: Op>(op: O, inputs: &[&Tensor]) -> Result<Tensor> {
     check_recordable(&op, inputs)?;
     let mut out = own(no_grad(|| op.cpu(inputs))?)?;
     if out.dtype().category() >= Category::Float {
-        let node = NodeRef::new(OpNode::new(op, edges(inputs), inputs, &out));
+        let node = NodeRef::new(|| OpNode::new(op, edges(inputs), inputs, &out));
         history::set_node(&mut out, node, 0);
     }
     Ok(out)

@@ -1,8 +1,9 @@
 //! Activations of layers: rows of the table of [`unary`](super::unary).
 
 use super::real::Real;
-use super::unary::unary;
+use super::unary::{Discrete, Formula, Unary, unary};
 use crate::Result;
+use crate::autograd::{Saves, apply, apply_inplace};
 use crate::tensor::Tensor;
 use crate::tensor::scalar::Operand;
 
@@ -248,6 +249,47 @@ unary! {
     }
 }
 
+/// A float between two numbers, in one pass.
+#[derive(Clone, Copy, Debug)]
+struct Clamp {
+    low: f64,
+    high: f64,
+}
+
+impl Clamp {
+    /// `None` unless the tensor is one of floats and the bounds are numbers that do not cross.
+    fn of(x: &Tensor, min: Operand<'_>, max: Operand<'_>) -> Option<Unary<Self>> {
+        let (Operand::Scalar(min), Operand::Scalar(max)) = (min, max) else { return None };
+        let (low, high) = (min.to_f64(), max.to_f64());
+        (x.dtype().is_floating_point() && low <= high).then_some(Unary(Self { low, high }))
+    }
+}
+
+impl Formula for Clamp {
+    const NAME: &'static str = "clamp";
+    const SAVES: Saves = Saves::INPUTS;
+    const INTS: Discrete = Discrete::Refuse;
+    const BOOLS: Discrete = Discrete::Refuse;
+
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn forward<R: Real>(&self, x: R) -> R {
+        clip(x, self.low, self.high)
+    }
+
+    fn int(&self, x: i64) -> i64 {
+        x
+    }
+
+    #[inline(always)]
+    fn backward<R: Real>(&self, g: R, x: R, _: R) -> R {
+        g.masked(x.ge(x.constant(self.low))).masked(x.constant(self.high).ge(x))
+    }
+}
+
 impl Tensor {
     /// Between two bounds, each a number or a tensor; where they cross the upper one holds.
     ///
@@ -264,7 +306,11 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn clamp<'a>(&self, min: impl Into<Operand<'a>>, max: impl Into<Operand<'a>>) -> Result<Tensor> {
-        self.clamp_min(min)?.clamp_max(max)
+        let (min, max) = (min.into(), max.into());
+        match Clamp::of(self, min, max) {
+            Some(op) => apply(op, &[self]),
+            None => self.clamp_min(min)?.clamp_max(max),
+        }
     }
 
     /// [`clamp`](Self::clamp) in place.
@@ -273,6 +319,10 @@ impl Tensor {
     ///
     /// As out of place; also if the result does not fit this tensor, or it may not be changed while recording.
     pub fn clamp_<'a>(&self, min: impl Into<Operand<'a>>, max: impl Into<Operand<'a>>) -> Result<()> {
+        let (min, max) = (min.into(), max.into());
+        if let Some(op) = Clamp::of(self, min, max) {
+            return apply_inplace(op, self, &[]);
+        }
         self.clamp_min_(min)?;
         self.clamp_max_(max)
     }

@@ -1,5 +1,7 @@
 //! Which dimensions an operation reduces.
 
+use std::ops::Range;
+
 use smallvec::SmallVec;
 
 use crate::tensor::layout::wrap_dim;
@@ -43,6 +45,14 @@ impl Axes {
     /// The same with the reduced dimensions kept.
     pub(crate) fn kept(&self) -> Self {
         Self { keepdim: true, ..self.clone() }
+    }
+
+    /// The dimensions that go, if they are neighbours.
+    pub(crate) fn range(&self) -> Option<Range<usize>> {
+        let start = self.reduced.iter().position(|&reduced| reduced)?;
+        let n = self.reduced[start..].iter().take_while(|reduced| **reduced).count();
+        let more = self.reduced[start + n..].contains(&true);
+        (!more).then_some(start..start + n)
     }
 
     /// The sizes (or strides) of the dimensions that stay.

@@ -14,7 +14,7 @@ use super::driver::{self, Kind, kind};
 use super::real::{Num, Real, Tape};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
 use crate::tensor::dtype::Category;
-use crate::tensor::layout::broadcast;
+use crate::tensor::layout::broadcast_beyond;
 use crate::tensor::promote::Promotion;
 use crate::tensor::scalar::{Operand, Scalar};
 use crate::tensor::{DType, Tensor};
@@ -114,8 +114,7 @@ impl<F: Formula> Op for Binary<F> {
     fn cpu(&self, inputs: &[&Tensor]) -> Result<Tensor> {
         let (f, dtype) = (self.formula, self.dtype);
         let (x, y) = (inputs[0], inputs[1]);
-        let broadcast =
-            if x.shape() == y.shape() { None } else { Some(broadcast(F::NAME, x.shape(), y.shape())?) };
+        let broadcast = broadcast_beyond(F::NAME, x.shape(), y.shape())?;
         let shape = broadcast.as_deref().unwrap_or(x.shape());
         Self::check_divisor(dtype, y)?;
         match kind(F::NAME, dtype)? {
@@ -140,8 +139,8 @@ impl<F: Formula> Op for Binary<F> {
                 out.dtype()
             )));
         }
-        let shape = broadcast(F::NAME, x.shape(), y.shape())?;
-        driver::check_writable(F::NAME, out, &shape)?;
+        let broadcast = broadcast_beyond(F::NAME, x.shape(), y.shape())?;
+        driver::check_writable(F::NAME, out, broadcast.as_deref().unwrap_or(x.shape()))?;
         Self::check_divisor(self.dtype, y)?;
         match kind(F::NAME, self.dtype)? {
             Kind::F32 => driver::map_rows_into::<f32, 2>(F::NAME, out, [x, y], Rows::inlined(&Forward(f))),

@@ -4,7 +4,7 @@ use super::binary::number_dtype;
 use super::driver::{self, Kind, kind};
 use super::real::{Num, Real};
 use crate::tensor::dtype::Category;
-use crate::tensor::layout::broadcast;
+use crate::tensor::layout::{broadcast, broadcast_beyond};
 use crate::tensor::promote::{Promotion, promote_types};
 use crate::tensor::scalar::Operand;
 use crate::tensor::{DType, Tensor};
@@ -19,22 +19,27 @@ fn compare(
     f64: impl Fn(f64, f64) -> bool + Sync + Copy,
     i64: impl Fn(i64, i64) -> bool + Sync + Copy,
 ) -> Result<Tensor> {
-    let dtype = Promotion::new().tensor(x).operand(&other).dtype();
+    let dtype = Promotion::of(x, &other);
+    let number;
     let y = match other {
-        Operand::Tensor(y) => y.clone(),
-        number => number.tensor(number_dtype(dtype))?,
+        Operand::Tensor(y) => y,
+        other => {
+            number = other.tensor(number_dtype(dtype))?;
+            &number
+        }
     };
-    let shape = broadcast(op, x.shape(), y.shape())?;
-    let inputs = [x, &y];
+    let broadcast = broadcast_beyond(op, x.shape(), y.shape())?;
+    let shape = broadcast.as_deref().unwrap_or(x.shape());
+    let inputs = [x, y];
     match kind(op, dtype)? {
-        Kind::F32 => driver::map::<f32, 2>(op, &shape, DType::Bool, inputs, move |[x, y]| {
+        Kind::F32 => driver::map::<f32, 2>(op, shape, DType::Bool, inputs, move |[x, y]| {
             f32::from(u8::from(f32(x, y)))
         }),
-        Kind::F64 => driver::map::<f64, 2>(op, &shape, DType::Bool, inputs, move |[x, y]| {
+        Kind::F64 => driver::map::<f64, 2>(op, shape, DType::Bool, inputs, move |[x, y]| {
             f64::from(u8::from(f64(x, y)))
         }),
         Kind::I64 => {
-            driver::map::<i64, 2>(op, &shape, DType::Bool, inputs, move |[x, y]| i64::from(i64(x, y)))
+            driver::map::<i64, 2>(op, shape, DType::Bool, inputs, move |[x, y]| i64::from(i64(x, y)))
         }
     }
 }
@@ -289,7 +294,7 @@ impl Tensor {
             return Err(Error::dtype(format!("where: the condition must be bool, found {}", mask.dtype())));
         }
         let other = other.into();
-        let dtype = Promotion::new().tensor(self).operand(&other).dtype();
+        let dtype = Promotion::of(self, &other);
         if dtype.category() == Category::Complex {
             return Err(Error::dtype(format!("where: not implemented for {dtype}")));
         }

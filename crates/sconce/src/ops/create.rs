@@ -91,7 +91,13 @@ impl Tensor {
 
     /// A number as an operand: what its dtype cannot hold becomes infinite or wraps.
     pub(crate) fn number(value: Scalar, dtype: DType) -> Result<Self> {
-        driver::full("full", &[], value, dtype)
+        match (value, dtype) {
+            (Scalar::Float(x), DType::F32) => Ok(Self::scalar(x as f32)),
+            (Scalar::Float(x), DType::F64) => Ok(Self::scalar(x)),
+            (Scalar::Int(i), DType::F32) => Ok(Self::scalar(i as f32)),
+            (Scalar::Int(i), DType::I64) => Ok(Self::scalar(i)),
+            _ => driver::full("full", &[], value, dtype),
+        }
     }
 
     /// A tensor whose values do not matter. They are zero, unlike PyTorch's.
@@ -355,9 +361,8 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn scalar<T: Element>(value: T) -> Self {
-        let layout = Layout { shape: Dims::new(), strides: Dims::new(), offset: 0 };
         let storage = Storage::from_elements("scalar", &[value]).expect("one element is kept inline");
-        Self::new(storage, layout, T::DTYPE)
+        Self::new(storage, Layout::row_major(&[]), T::DTYPE)
     }
 
     /// A tensor with these little-endian bytes, in row-major order. Bytes of dtype bool become 0 or 1.

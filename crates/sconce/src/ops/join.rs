@@ -2,6 +2,8 @@
 
 use std::borrow::Borrow;
 
+use smallvec::SmallVec;
+
 use super::driver;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply};
@@ -19,7 +21,7 @@ struct Cat {
     shape: Dims,
     dtype: DType,
     /// The inputs' sizes along `dim`.
-    sizes: Vec<usize>,
+    sizes: Dims,
     /// How many vectors without elements come after them, which have no part in the output.
     left_out: usize,
 }
@@ -71,13 +73,13 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn cat(tensors: &[impl Borrow<Tensor>], dim: isize) -> Result<Tensor> {
-        let all: Vec<&Tensor> = tensors.iter().map(Borrow::borrow).collect();
-        let Some(dtype) = all.iter().map(|t| t.dtype()).reduce(promote_types) else {
+        let all = || tensors.iter().map(Borrow::<Tensor>::borrow);
+        let Some(dtype) = all().map(Tensor::dtype).reduce(promote_types) else {
             return Err(Error::argument("cat: no tensors"));
         };
-        let mut parts: Vec<&Tensor> = all.iter().copied().filter(|t| t.shape() != [0]).collect();
+        let mut parts: SmallVec<[&Tensor; 4]> = all().filter(|t| t.shape() != [0]).collect();
         if parts.is_empty() {
-            parts = all;
+            parts = all().collect();
         }
         let Some(first) = parts.first() else { return Err(Error::argument("cat: no tensors")) };
         if first.dim() == 0 {
@@ -98,10 +100,10 @@ impl Tensor {
             }
             shape[d] += t.shape()[d];
         }
-        let sizes: Vec<usize> = parts.iter().map(|t| t.shape()[d]).collect();
+        let sizes: Dims = parts.iter().map(|t| t.shape()[d]).collect();
         let left_out = tensors.len() - sizes.len();
         if left_out > 0 {
-            parts.extend(tensors.iter().map(Borrow::borrow).filter(|t: &&Tensor| t.shape() == [0]));
+            parts.extend(all().filter(|t| t.shape() == [0]));
         }
         apply(Cat { dim: d, shape, dtype, sizes, left_out }, &parts)
     }

@@ -47,7 +47,7 @@ impl Op for Product {
     }
 }
 
-/// `x · weightᵀ + bias` of matrices.
+/// `x · weightᵀ`, and `+ bias` if there is one, of matrices.
 #[derive(Debug)]
 struct Linear;
 
@@ -57,7 +57,10 @@ impl Op for Linear {
     }
 
     fn cpu(&self, x: &[&Tensor]) -> Result<Tensor> {
-        driver::biased("linear", x[0], &x[1].t()?, x[2])
+        match x {
+            [x, weight] => driver::matmul_transposed("linear", x, weight),
+            _ => driver::biased("linear", x[0], &x[1].t()?, x[2]),
+        }
     }
 
     fn saves(&self, needs: &[bool]) -> Saves {
@@ -73,7 +76,7 @@ impl Op for Linear {
         let x = if saved.needs(0) { Some(grad.mm(&saved.input(1)?)?) } else { None };
         let weight = if saved.needs(1) { Some(grad.t()?.mm(&saved.input(0)?)?) } else { None };
         let bias = if saved.needs(2) { Some(grad.sum(0)?) } else { None };
-        Ok(smallvec![x, weight, bias])
+        Ok([x, weight, bias].into_iter().take(saved.inputs()).collect())
     }
 }
 
@@ -389,9 +392,13 @@ pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<
         (Some(bias), _) if bias.dtype() != input.dtype() => {
             Err(Error::dtype(format!("linear: dtypes differ: {} and bias {}", input.dtype(), bias.dtype())))
         }
+        (None, Some(_)) if input.dim() == 2 => apply(Linear, &[input, weight]),
         (bias, _) => {
             let y = input.matmul(&weight.t()?).map_err(|e| e.context("linear"))?;
-            bias.map_or(Ok(y.clone()), |bias| y.add(bias))
+            match bias {
+                Some(bias) => y.add(bias),
+                None => Ok(y),
+            }
         }
     }
 }

@@ -8,9 +8,11 @@ use smallvec::smallvec;
 
 use super::axes::Axes;
 use super::driver::{self, Kind, kind};
+use super::index::at_places;
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::tensor::dtype::Category;
+use crate::tensor::layout::wrap_dim;
 use crate::tensor::sizes::{DimsArg, Sizes, keepdim};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -289,15 +291,13 @@ impl Tensor {
 
     fn extreme(&self, op: &str, kind: Reduction, dim: &impl DimsArg) -> Result<(Tensor, Tensor)> {
         let d = match dim.dims().as_deref() {
-            Some([d]) => *d,
+            Some([d]) => wrap_dim(op, *d, self.dim())?,
             other => return Err(Error::argument(format!("{op}: needs one dimension, found {other:?}"))),
         };
         let axes = Axes::new(op, self, dim)?;
         axes.require_elements(op, self.shape())?;
-        let indices = driver::reduce(op, kind, self, &axes.kept(), DType::I64)?;
-        let values = self.gather(d, &indices)?;
-        let shape = axes.result(self.shape());
-        Ok((values.reshape(shape.as_slice())?, indices.reshape(shape.as_slice())?))
+        let indices = driver::reduce(op, kind, self, &axes, DType::I64)?;
+        Ok((at_places(self, d, &indices)?, indices))
     }
 
     /// The index of the first greatest (or NaN) element along a dimension, or of all, flattened, for `()`; int64.

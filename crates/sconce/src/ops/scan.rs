@@ -3,6 +3,7 @@
 use smallvec::smallvec;
 
 use super::driver::{self, Kind, kind};
+use super::index::at_places;
 use super::registry::{OpInfo, Sample};
 use crate::Result;
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
@@ -353,8 +354,9 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn sort(&self, dim: isize, descending: bool) -> Result<(Tensor, Tensor)> {
-        let indices = self.argsort(dim, descending).map_err(|e| e.context("sort"))?;
-        Ok((self.gather(dim, &indices)?, indices))
+        let dim = wrap_dim("sort", dim, self.dim())?;
+        let indices = self.argsort(dim as isize, descending).map_err(|e| e.context("sort"))?;
+        Ok((at_places(self, dim, &indices)?, indices))
     }
 
     /// The indices that [`sort`](Self::sort) the elements along a dimension.

@@ -1,6 +1,6 @@
 //! Views: other shapes and strides over the same memory.
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use super::registry::{OpInfo, Sample};
 use crate::autograd::{Grads, Op, OpNode, Saved, Saves, history, is_grad_enabled};
@@ -23,9 +23,8 @@ pub(super) fn view<O: Op>(x: &Tensor, layout: Layout, op: O) -> Tensor {
     }
     let overtaken = inherited.is_some_and(|version| version != x.version());
     if recorded && !overtaken && x.requires_grad() {
-        let edges = smallvec![history::edge(x)];
-        let node = OpNode::new(op, edges, &[], &view);
-        history::set_node(&mut view, NodeRef::new(node), 0);
+        let node = NodeRef::new(|| OpNode::new(op, smallvec![history::edge(x)], &[], &view));
+        history::set_node(&mut view, node, 0);
     }
     view
 }
@@ -311,7 +310,7 @@ impl Tensor {
         if asked.len() != self.dim() {
             return Err(wrong());
         }
-        let mut seen = vec![false; self.dim()];
+        let mut seen = SmallVec::<[bool; 6]>::from_elem(false, self.dim());
         let mut order = Dims::new();
         for &d in &asked {
             let d = wrap_dim("permute", d, self.dim())?;
@@ -320,12 +319,17 @@ impl Tensor {
             }
             order.push(d);
         }
+        Ok(self.permuted(order))
+    }
+
+    /// The dimensions in an order that names each of them once.
+    fn permuted(&self, order: Dims) -> Tensor {
         let layout = Layout {
             shape: order.iter().map(|&d| self.shape()[d]).collect(),
             strides: order.iter().map(|&d| self.strides()[d]).collect(),
             offset: self.storage_offset(),
         };
-        Ok(view(self, layout, Permute { dims: order }))
+        view(self, layout, Permute { dims: order })
     }
 
     /// Two dimensions exchanged.
@@ -335,11 +339,11 @@ impl Tensor {
     /// If a dimension does not exist.
     pub fn transpose(&self, a: isize, b: isize) -> Result<Tensor> {
         let (a, b) = (wrap_dim("transpose", a, self.dim())?, wrap_dim("transpose", b, self.dim())?);
-        let mut order: Vec<isize> = (0..self.dim() as isize).collect();
+        let mut order: Dims = (0..self.dim()).collect();
         if self.dim() > 0 {
             order.swap(a, b);
         }
-        self.permute(order.as_slice())
+        Ok(self.permuted(order))
     }
 
     /// A matrix transposed; tensors of fewer dimensions as they are.
@@ -537,6 +541,11 @@ impl Tensor {
     /// If there is not enough memory.
     pub fn contiguous(&self) -> Result<Tensor> {
         if self.is_contiguous() { Ok(self.clone()) } else { self.copy() }
+    }
+
+    /// The same without history where it is a copy: to be read.
+    pub(crate) fn dense(&self) -> Result<Tensor> {
+        if self.is_contiguous() { Ok(self.clone()) } else { self.detach().copy() }
     }
 
     fn existing_dim(&self, op: &str, dim: isize) -> Result<usize> {

@@ -70,7 +70,7 @@ impl Tensor {
                 T::DTYPE
             )));
         }
-        let dense = self.detach().contiguous()?;
+        let dense = self.dense()?;
         dense.storage().with_elements("with_slice", dense.storage_offset(), dense.numel(), f)
     }
 
@@ -80,7 +80,7 @@ impl Tensor {
     ///
     /// If the memory is locked by another thread.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let dense = self.detach().contiguous()?;
+        let dense = self.dense()?;
         let size = self.dtype().size();
         let mut bytes = dense.storage().with_elements(
             "to_bytes",

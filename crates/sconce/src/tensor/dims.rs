@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-const INLINE: usize = 6;
+pub(crate) const INLINE: usize = 6;
 
 /// A short list of sizes, strides or dimensions: a `Vec<usize>` that allocates only beyond six elements.
 ///
@@ -21,10 +21,10 @@ pub struct Dims {
 #[derive(Clone)]
 struct Spill(Vec<usize>);
 
-/// The cold way to make a list.
+/// The cold part of making a list.
 #[cold]
-fn spilled(elements: Vec<usize>) -> Dims {
-    Dims { len: elements.len(), inline: [0; INLINE], spill: Some(Box::new(Spill(elements))) }
+fn spilled(elements: Vec<usize>) -> Option<Box<Spill>> {
+    Some(Box::new(Spill(elements)))
 }
 
 impl Dims {
@@ -35,25 +35,32 @@ impl Dims {
     }
 
     /// A copy of a slice.
-    #[inline]
+    #[inline(always)]
     pub fn from_slice(slice: &[usize]) -> Self {
-        if slice.len() > INLINE {
-            return spilled(slice.to_vec());
-        }
-        let mut inline = [0; INLINE];
-        for (to, &from) in inline.iter_mut().zip(slice) {
-            *to = from;
-        }
-        Self { len: slice.len(), inline, spill: None }
+        let spill = if slice.len() > INLINE { spilled(slice.to_vec()) } else { None };
+        // One by one: a loop would keep the elements in memory, from where they are then copied.
+        let at = |i: usize| slice.get(i).copied().unwrap_or(0);
+        Self { len: slice.len(), inline: [at(0), at(1), at(2), at(3), at(4), at(5)], spill }
+    }
+
+    /// A copy of a list of up to six elements.
+    #[inline(always)]
+    pub(crate) fn copied(&self) -> Self {
+        Self::from_inline(self.inline, self.len)
+    }
+
+    /// A list of up to six elements, the first `len` of these.
+    #[inline(always)]
+    pub(crate) fn from_inline(inline: [usize; INLINE], len: usize) -> Self {
+        debug_assert!(len <= INLINE, "more are not inline");
+        Self { len, inline, spill: None }
     }
 
     /// One value `len` times.
     #[inline]
     pub fn from_elem(value: usize, len: usize) -> Self {
-        if len > INLINE {
-            return spilled(vec![value; len]);
-        }
-        Self { len, inline: [value; INLINE], spill: None }
+        let spill = if len > INLINE { spilled(vec![value; len]) } else { None };
+        Self { len, inline: [value; INLINE], spill }
     }
 
     /// The list as a slice.

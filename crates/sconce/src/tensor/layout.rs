@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::dims::Dims;
+use super::dims::{Dims, INLINE};
 use crate::{Error, Result};
 
 /// Where the elements of a tensor lie in its storage; everything counts in elements.
@@ -17,7 +17,13 @@ impl Layout {
     /// The row-major layout of a shape; an error if the number of elements overflows.
     pub(crate) fn contiguous(shape: &[usize]) -> Result<Self> {
         checked_numel(shape)?;
-        Ok(Self { shape: Dims::from_slice(shape), strides: contiguous_strides(shape), offset: 0 })
+        Ok(Self::row_major(shape))
+    }
+
+    /// The row-major layout of a shape whose number of elements was checked.
+    #[inline(always)]
+    pub(crate) fn row_major(shape: &[usize]) -> Self {
+        Self { shape: Dims::from_slice(shape), strides: contiguous_strides(shape), offset: 0 }
     }
 
     pub(crate) fn numel(&self) -> usize {
@@ -91,8 +97,29 @@ fn is_row_major(shape: &[usize], strides: &[usize]) -> bool {
     })
 }
 
+/// Equality of shapes, which are too short for a call of `memcmp`.
+#[inline(always)]
+pub(crate) fn same(a: &[usize], b: &[usize]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a == b)
+}
+
 /// Row-major strides; as in PyTorch, a dimension of size 0 counts as 1.
+#[inline(always)]
 pub(crate) fn contiguous_strides(shape: &[usize]) -> Dims {
+    if shape.len() <= INLINE {
+        let size = |d: usize| shape.get(d).map_or(1, |&n| n.max(1));
+        // What is beyond the last dimension counts as 1.
+        let fifth = size(5);
+        let fourth = fifth * size(4);
+        let third = fourth * size(3);
+        let second = third * size(2);
+        return Dims::from_inline([second * size(1), second, third, fourth, fifth, 1], shape.len());
+    }
+    long_strides(shape)
+}
+
+#[cold]
+fn long_strides(shape: &[usize]) -> Dims {
     let mut strides = Dims::from_elem(1, shape.len());
     for d in (0..shape.len().saturating_sub(1)).rev() {
         strides[d] = strides[d + 1] * shape[d + 1].max(1);
@@ -101,27 +128,45 @@ pub(crate) fn contiguous_strides(shape: &[usize]) -> Dims {
 }
 
 /// The number of elements, or an error when it, or the row-major strides, do not fit `isize`.
+#[inline]
 pub(crate) fn checked_numel(shape: &[usize]) -> Result<usize> {
     let span = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
     match span {
         Some(n) if n <= isize::MAX as usize / 16 => Ok(shape.iter().product()),
-        _ => Err(Error::shape(format!("shape {shape:?} has too many elements"))),
+        _ => Err(too_many(shape)),
     }
 }
 
+#[cold]
+fn too_many(shape: &[usize]) -> Error {
+    Error::shape(format!("shape {shape:?} has too many elements"))
+}
+
 /// Turns a dimension that may count from the end into an index; `op` names the caller.
+#[inline]
 pub(crate) fn wrap_dim(op: &str, dim: isize, rank: usize) -> Result<usize> {
     // A 0-d tensor takes dim 0 and -1, as in PyTorch.
     let n = rank.max(1) as isize;
     if dim < -n || dim >= n {
-        return Err(Error::index(format!("{op}: dimension {dim} is out of range [{}, {}]", -n, n - 1)));
+        return Err(no_such_dim(op, dim, n));
     }
     Ok(if dim < 0 { dim + n } else { dim } as usize)
 }
 
+#[cold]
+fn no_such_dim(op: &str, dim: isize, n: isize) -> Error {
+    Error::index(format!("{op}: dimension {dim} is out of range [{}, {}]", -n, n - 1))
+}
+
+/// The shape that `a` and `b` broadcast to, if it is not `a`, as it mostly is.
+#[inline]
+pub(crate) fn broadcast_beyond(op: &str, a: &[usize], b: &[usize]) -> Result<Option<Dims>> {
+    if b.is_empty() || same(a, b) { Ok(None) } else { broadcast(op, a, b).map(Some) }
+}
+
 /// The shape that `a` and `b` broadcast to.
 pub(crate) fn broadcast(op: &str, a: &[usize], b: &[usize]) -> Result<Dims> {
-    if a == b {
+    if same(a, b) {
         return Ok(Dims::from_slice(a));
     }
     let rank = a.len().max(b.len());
@@ -152,7 +197,7 @@ pub(crate) fn broadcast_strides(shape: &[usize], strides: &[usize], to: &[usize]
 /// Strides for seeing a layout under another shape without a copy, if there are any (PyTorch's `computeStride`).
 pub(crate) fn view_strides(layout: &Layout, shape: &[usize]) -> Option<Dims> {
     let (old, strides) = (&layout.shape, &layout.strides);
-    if old.as_slice() == shape {
+    if same(old, shape) {
         return Some(strides.clone());
     }
     if layout.numel() == 0 || is_row_major(old, strides) {

@@ -18,11 +18,13 @@ mod serialize;
 pub(crate) mod sizes;
 pub(crate) mod storage;
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::LocalKey;
 
 pub use self::dims::Dims;
+use self::dims::INLINE;
 pub use self::display::PrintOptions;
 pub(crate) use self::dtype::DType;
 use self::free::FreeList;
@@ -81,7 +83,6 @@ struct Inner {
 }
 
 /// What autograd keeps on a tensor.
-#[derive(Default)]
 pub(crate) struct Auto {
     /// Who made it, and as which output.
     pub(crate) node: Option<(NodeRef, u32)>,
@@ -147,10 +148,51 @@ impl Tensor {
 
     #[inline(always)]
     fn with_base(storage: Storage, layout: Layout, dtype: DType, base: Option<Tensor>) -> Self {
-        debug_assert!(layout.end() * dtype.size() <= storage.len(), "a layout stays within its storage");
         let (numel, contiguous) = (layout.numel(), layout.is_contiguous());
-        let auto = Auto { view_version: storage.version(), ..Auto::default() };
-        Self(Counted::new(Inner {
+        Self::make(Counted::room(), storage, layout, dtype, numel, contiguous, base)
+    }
+
+    /// A row-major tensor over memory that nobody else has. The caller must write every element before anything reads
+    /// one.
+    #[inline]
+    pub(crate) fn fresh(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
+        let numel = layout::checked_numel(shape)?;
+        let storage = Storage::uninit(op, numel * dtype.size())?;
+        if shape.len() > INLINE {
+            return Ok(Self::new(storage, Layout::row_major(shape), dtype));
+        }
+        let room = Counted::room();
+        Ok(Self::make(room, storage, Layout::row_major(shape), dtype, numel, true, None))
+    }
+
+    /// The same of the shape of a row-major tensor.
+    #[inline(always)]
+    pub(crate) fn fresh_like(op: &str, like: &Tensor, dtype: DType) -> Result<Self> {
+        if like.dim() > INLINE {
+            return Self::fresh(op, like.shape(), dtype);
+        }
+        let Inner { layout: Layout { shape, strides, .. }, numel, contiguous, .. } = &*like.0;
+        debug_assert!(contiguous, "the caller has looked");
+        let storage = Storage::uninit(op, numel * dtype.size())?;
+        let room = Counted::room();
+        let layout = Layout { shape: shape.copied(), strides: strides.copied(), offset: 0 };
+        Ok(Self::make(room, storage, layout, dtype, *numel, true, None))
+    }
+
+    #[inline(always)]
+    fn make(
+        room: Box<MaybeUninit<Counter<Inner>>>,
+        storage: Storage,
+        layout: Layout,
+        dtype: DType,
+        numel: usize,
+        contiguous: bool,
+        base: Option<Tensor>,
+    ) -> Self {
+        debug_assert!(layout.end() * dtype.size() <= storage.len(), "a layout stays within its storage");
+        let view_version = storage.version();
+        let auto = Auto { node: None, grad: None, view_version, no_grad_view: false, extra: None };
+        let inner = Inner {
             storage,
             layout,
             dtype,
@@ -160,29 +202,8 @@ impl Tensor {
             made: AtomicBool::new(false),
             base,
             auto: Mutex::new(auto),
-        }))
-    }
-
-    /// A row-major tensor of the shape of a row-major one, over a storage that nobody else has.
-    #[inline(always)]
-    pub(crate) fn row_major(storage: Storage, like: &Tensor, dtype: DType) -> Self {
-        let like = &like.0;
-        debug_assert!(
-            like.contiguous && like.numel * dtype.size() <= storage.len(),
-            "the storage holds the tensor"
-        );
-        let (shape, strides) = (like.layout.shape.clone(), like.layout.strides.clone());
-        Self(Counted::new(Inner {
-            storage,
-            layout: Layout { shape, strides, offset: 0 },
-            dtype,
-            numel: like.numel,
-            contiguous: true,
-            tracked: AtomicBool::new(false),
-            made: AtomicBool::new(false),
-            base: None,
-            auto: Mutex::new(Auto::default()),
-        }))
+        };
+        Self(Counted::new(room, inner))
     }
 
     /// Another layout of the same memory, known to autograd as a view of this tensor's base.

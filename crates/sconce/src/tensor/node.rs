@@ -92,9 +92,10 @@ pub(crate) trait Node: Send + Sync {
 pub(crate) struct NodeRef(Option<CountedNode>);
 
 impl NodeRef {
-    #[inline]
-    pub(crate) fn new(node: impl Node + 'static) -> Self {
-        Self(Some(CountedNode::new(node)))
+    /// Refers to the node that a function makes.
+    #[inline(always)]
+    pub(crate) fn new<N: Node + 'static>(make: impl FnOnce() -> N) -> Self {
+        Self(Some(CountedNode::new(make)))
     }
 
     pub(crate) fn id(&self) -> usize {

@@ -105,6 +105,8 @@ impl Promotion {
     pub(crate) fn of(x: &Tensor, other: &Operand<'_>) -> DType {
         match other {
             Operand::Tensor(y) if y.dtype() == x.dtype() => x.dtype(),
+            // All numbers yield to a float.
+            Operand::Scalar(_) if x.dtype().category() == Category::Float => x.dtype(),
             _ => Self::new().tensor(x).operand(other).dtype(),
         }
     }

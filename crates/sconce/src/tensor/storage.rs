@@ -87,9 +87,16 @@ unsafe impl<T: Pooled> Send for Counted<T> {}
 unsafe impl<T: Pooled> Sync for Counted<T> {}
 
 impl<T: Pooled> Counted<T> {
+    /// Room for a value. It is taken before the value is made, so that this is made in its place: moving it there would
+    /// cost as much as all the rest.
     #[inline(always)]
-    pub(crate) fn new(value: T) -> Self {
-        let room = T::free_list().try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
+    pub(crate) fn room() -> Box<MaybeUninit<Counter<T>>> {
+        T::free_list().try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit())
+    }
+
+    /// Counts a value in its [`room`](Self::room).
+    #[inline(always)]
+    pub(crate) fn new(room: Box<MaybeUninit<Counter<T>>>, value: T) -> Self {
         let counter = Box::write(room, Counter { handles: AtomicUsize::new(1), value });
         Self(NonNull::from(Box::leak(counter)))
     }
@@ -197,18 +204,19 @@ thread_local! {
 }
 
 impl CountedNode {
-    #[inline]
-    pub(crate) fn new<N: Node + 'static>(node: N) -> Self {
-        let counter = Counter { handles: AtomicUsize::new(1), value: node };
+    /// Counts what a function makes, in its place as by [`Counted::room`].
+    #[inline(always)]
+    pub(crate) fn new<N: Node + 'static>(make: impl FnOnce() -> N) -> Self {
         if !Room::holds(Memory::new::<Counter<N>>()) {
-            let counter: Box<Counter<dyn Node>> = Box::new(counter);
+            let counter: Box<Counter<dyn Node>> =
+                Box::new(Counter { handles: AtomicUsize::new(1), value: make() });
             return Self(NonNull::from(Box::leak(counter)));
         }
-        let room = ROOMS.try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
-        let place = NonNull::from(Box::leak(room)).cast::<Counter<N>>();
+        let mut room = ROOMS.try_with(FreeList::take).unwrap_or_else(|_| Box::new_uninit());
+        let place = room.as_mut_ptr().cast::<Counter<N>>();
         // SAFETY: the room is large and aligned enough, and nobody else has it.
-        unsafe { place.write(counter) };
-        Self(place)
+        unsafe { place.write(Counter { handles: AtomicUsize::new(1), value: make() }) };
+        Self(NonNull::from(Box::leak(room)).cast::<Counter<N>>())
     }
 
     #[inline]
@@ -322,7 +330,7 @@ impl Block {
 }
 
 #[repr(align(16))]
-struct Inline(UnsafeCell<[u8; INLINE]>);
+struct Inline(UnsafeCell<MaybeUninit<[u8; INLINE]>>);
 
 enum Data {
     Inline(Inline),
@@ -375,7 +383,7 @@ impl Storage {
     /// Memory for `len` bytes, all zero. An error that names the operation if there is not that much.
     pub(crate) fn try_zeroed(op: &str, len: usize) -> Result<Self> {
         if len <= INLINE {
-            return Ok(Self::inline(len));
+            return Ok(Self::inline(len, MaybeUninit::zeroed()));
         }
         Self::heap(op, len, memory::take_zeroed(len))
     }
@@ -386,26 +394,27 @@ impl Storage {
     #[inline]
     pub(crate) fn uninit(op: &str, len: usize) -> Result<Self> {
         if len <= INLINE {
-            return Ok(Self::inline(len));
+            return Ok(Self::inline(len, MaybeUninit::uninit()));
         }
         Self::heap(op, len, memory::take(len))
     }
 
     #[inline]
-    fn inline(len: usize) -> Self {
-        Self::block(len, Data::Inline(Inline(UnsafeCell::new([0; INLINE]))))
+    fn inline(len: usize, bytes: MaybeUninit<[u8; INLINE]>) -> Self {
+        let room = Counted::room();
+        Self::block(room, len, Data::Inline(Inline(UnsafeCell::new(bytes))))
     }
 
     fn heap(op: &str, len: usize, allocation: Option<Allocation>) -> Result<Self> {
         match allocation {
-            Some(_) => Ok(Self::block(len, Data::Heap(allocation))),
+            Some(_) => Ok(Self::block(Counted::room(), len, Data::Heap(allocation))),
             None => Err(Error::argument(format!("{op}: cannot allocate {len} bytes"))),
         }
     }
 
     #[inline(always)]
-    fn block(len: usize, data: Data) -> Self {
-        Self(Counted::new(Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
+    fn block(room: Box<MaybeUninit<Counter<Block>>>, len: usize, data: Data) -> Self {
+        Self(Counted::new(room, Block { lock: RwLock::new(()), version: AtomicU32::new(0), len, data }))
     }
 
     /// Size in bytes.

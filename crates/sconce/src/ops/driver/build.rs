@@ -3,7 +3,7 @@
 
 use sconce_kernels::Dst;
 
-use super::{Fresh, lock, src};
+use super::{Fresh, lock_reads, src};
 use crate::Result;
 use crate::tensor::dtype::Element;
 use crate::tensor::layout::{Layout, contiguous_strides};
@@ -60,7 +60,7 @@ pub(crate) fn cat(op: &str, parts: &[&Tensor], dim: usize, shape: &[usize], dtyp
         let dst = out.dst(op)?;
         let offset = start * strides[dim] * dst.elem.size();
         let dst = Dst { ptr: dst.ptr.wrapping_add(offset), elem: dst.elem, strides: &strides };
-        let _locks = lock(op, &[part], None)?;
+        let _locks = lock_reads(op, &[part])?;
         // SAFETY: the input is locked for reading; its place in the new output lies behind that of the parts before it,
         // and all parts fill the output (checked above).
         unsafe { sconce_kernels::copy(part.shape(), dst, from) };

@@ -3,7 +3,7 @@
 
 use sconce_kernels::{BatchNorm, Conv2d, Divisor, NormGrads, Pool2d, SoftmaxKind};
 
-use super::{Fresh, address, lock};
+use super::{Fresh, address, lock, lock_reads};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -14,7 +14,7 @@ pub(crate) fn wide(dtype: DType) -> DType {
 
 /// The tensor in row-major order and in the given compute dtype, to be read.
 pub(super) fn dense(t: &Tensor, dtype: DType) -> Result<Tensor> {
-    if t.dtype() == dtype && t.is_contiguous() { Ok(t.clone()) } else { t.detach().to(dtype)?.contiguous() }
+    if t.dtype() == dtype { t.dense() } else { t.detach().to(dtype) }
 }
 
 fn dense_option(t: Option<&Tensor>, dtype: DType) -> Result<Option<Tensor>> {
@@ -61,7 +61,7 @@ pub(crate) fn softmax(op: &str, kind: SoftmaxKind, x: &Tensor, dim: usize) -> Re
     let (outer, n, inner) = around(x.shape(), dim);
     let out = Fresh::new(op, x.shape(), dtype)?;
     if x.numel() > 0 {
-        let _locks = lock(op, &[&x_dense], None)?;
+        let _locks = lock_reads(op, &[&x_dense])?;
         // SAFETY: both arrays have `outer · n · inner` elements of the compute type; the input is locked, the output new.
         with_float!(dtype, T => unsafe {
             sconce_kernels::softmax::<T>(kind, outer, n, inner, read(&x_dense), out.ptr());
@@ -84,7 +84,7 @@ pub(crate) fn softmax_backward(
     let (outer, n, inner) = around(y.shape(), dim);
     let out = Fresh::new(op, y.shape(), dtype)?;
     if y.numel() > 0 {
-        let _locks = lock(op, &[&y_dense, &grad], None)?;
+        let _locks = lock_reads(op, &[&y_dense, &grad])?;
         // SAFETY: as in `softmax`.
         with_float!(dtype, T => unsafe {
             sconce_kernels::softmax_backward::<T>(kind, outer, n, inner, read(&y_dense), read(&grad), out.ptr());
@@ -111,10 +111,10 @@ unsafe fn classes<'a>(x: &Tensor, targets: &'a Tensor) -> &'a [i64] {
 /// exponentials under that, `[rows, 2]`.
 pub(crate) fn cross_entropy(op: &str, x: &Tensor, targets: &Tensor) -> Result<(Tensor, Tensor)> {
     let dtype = wide(x.dtype());
-    let (x_dense, targets) = (dense(x, dtype)?, targets.detach().contiguous()?);
+    let (x_dense, targets) = (dense(x, dtype)?, targets.dense()?);
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
     let (losses, logs) = (Fresh::new(op, &[rows, 1], dtype)?, Fresh::new(op, &[rows, 2], dtype)?);
-    let locks = lock(op, &[&x_dense, &targets], None)?;
+    let locks = lock_reads(op, &[&x_dense, &targets])?;
     // SAFETY: the input has `rows · cols` elements of the compute type; inputs are locked, outputs new.
     with_float!(dtype, T => unsafe {
         let classes = classes(&x_dense, &targets);
@@ -135,9 +135,9 @@ pub(crate) fn cross_entropy_backward(
     let dtype = wide(x.dtype());
     let (rows, cols) = (x.shape()[0], x.shape()[1]);
     assert!(grad.numel() == rows && logs.shape() == [rows, 2] && logs.dtype() == dtype, "those of each row");
-    let (x_dense, targets, grad) = (dense(x, dtype)?, targets.detach().contiguous()?, dense(grad, dtype)?);
+    let (x_dense, targets, grad) = (dense(x, dtype)?, targets.dense()?, dense(grad, dtype)?);
     let out = Fresh::new(op, x.shape(), dtype)?;
-    let locks = lock(op, &[&x_dense, &targets, logs, &grad], None)?;
+    let locks = lock_reads(op, &[&x_dense, &targets, logs, &grad])?;
     // SAFETY: as in `cross_entropy`.
     with_float!(dtype, T => unsafe {
         let (classes, logs) = (classes(&x_dense, &targets), read(logs));
@@ -211,7 +211,7 @@ pub(crate) fn conv2d_backward_input(op: &str, c: &Conv2d, grad: &Tensor, weight:
     let out = Fresh::new(op, &[c.n, c.c_in, c.h, c.w], dtype)?;
     check_conv(c, c.n * c.c_in * c.h * c.w, weight.numel(), grad.numel());
     let (g, weight) = (dense(grad, dtype)?, dense(weight, dtype)?);
-    let _locks = lock(op, &[&g, &weight], None)?;
+    let _locks = lock_reads(op, &[&g, &weight])?;
     // SAFETY: as in `conv2d`.
     with_float!(dtype, T => unsafe {
         sconce_kernels::conv2d_backward_input::<T>(c, read(&g), read(&weight), out.ptr());
@@ -228,7 +228,7 @@ pub(crate) fn conv2d_backward_weight(op: &str, c: &Conv2d, grad: &Tensor, x: &Te
     let out = Fresh::new(op, &shape, dtype)?;
     check_conv(c, x.numel(), shape.iter().product(), grad.numel());
     let (g, x) = (dense(grad, dtype)?, dense(x, dtype)?);
-    let _locks = lock(op, &[&g, &x], None)?;
+    let _locks = lock_reads(op, &[&g, &x])?;
     // SAFETY: as in `conv2d`.
     with_float!(dtype, T => unsafe {
         sconce_kernels::conv2d_backward_weight::<T>(c, read(&g), read(&x), out.ptr());
@@ -253,7 +253,7 @@ pub(crate) fn max_pool2d(op: &str, p: &Pool2d, x: &Tensor, shape: &[usize]) -> R
         "planes"
     );
     let input = dense(x, dtype)?;
-    let _locks = lock(op, &[&input], None)?;
+    let _locks = lock_reads(op, &[&input])?;
     // SAFETY: the arrays have the sizes checked above; the input is locked, the outputs are new.
     with_float!(dtype, T => unsafe {
         sconce_kernels::max_pool2d::<T>(p, read(&input), out.ptr(), indices.ptr());
@@ -282,7 +282,7 @@ pub(crate) fn max_pool2d_backward(
     let plane = p.h * p.w;
     let inside = indices.with_slice(|i: &[i64]| i.iter().all(|&i| (0..plane as i64).contains(&i)))?;
     assert!(inside, "indices of a pooling lie in its planes");
-    let _locks = lock(op, &[&g, &indices], None)?;
+    let _locks = lock_reads(op, &[&g, &indices])?;
     // SAFETY: the arrays have the sizes, and the indices the range, checked above; the output is new.
     with_float!(dtype, T => unsafe {
         sconce_kernels::max_pool2d_backward::<T>(p, read(&g), read(&indices), out.ptr());
@@ -307,7 +307,7 @@ pub(crate) fn avg_pool2d(
     let sizes = (x.numel(), shape.iter().product::<usize>());
     assert_eq!(sizes, if backward { (small, large) } else { (large, small) }, "planes of a pooling");
     let input = dense(x, dtype)?;
-    let _locks = lock(op, &[&input], None)?;
+    let _locks = lock_reads(op, &[&input])?;
     // SAFETY: as in `max_pool2d`.
     with_float!(dtype, T => unsafe {
         if backward {
@@ -332,7 +332,7 @@ pub(crate) fn batch_norm_stats(op: &str, x: &Tensor) -> Result<(Tensor, Tensor)>
     let size = batch_norm_size(x);
     let (mean, var) = (Fresh::new(op, &[size.c], dtype)?, Fresh::new(op, &[size.c], dtype)?);
     let input = dense(x, dtype)?;
-    let _locks = lock(op, &[&input], None)?;
+    let _locks = lock_reads(op, &[&input])?;
     // SAFETY: the input has `n · c · l` elements and is locked; the outputs are new, of `c` elements.
     with_float!(dtype, T => unsafe {
         sconce_kernels::batch_norm_stats::<T>(size, read(&input), mean.ptr(), var.ptr());
@@ -458,8 +458,8 @@ pub(crate) fn layer_norm(
     let out = Fresh::new(op, x.shape(), dtype)?;
     let (mean, rstd) = (Fresh::new(op, &[rows], dtype)?, Fresh::new(op, &[rows], dtype)?);
     let (input, weight, bias) = (dense(x, dtype)?, dense_option(weight, dtype)?, dense_option(bias, dtype)?);
-    let locked = [Some(&input), weight.as_ref(), bias.as_ref()];
-    let _locks = lock(op, &locked.into_iter().flatten().collect::<Vec<_>>(), None)?;
+    let or_input = |t| Option::unwrap_or(t, &input);
+    let _locks = lock_reads(op, &[&input, or_input(weight.as_ref()), or_input(bias.as_ref())])?;
     // SAFETY: input and output have `rows · cols` elements, parameters `cols`, statistics `rows`; the outputs are new.
     with_float!(dtype, T => unsafe {
         let (weight, bias) = (read_option(&weight), read_option(&bias));

@@ -3,7 +3,7 @@
 
 use sconce_kernels::Lines;
 
-use super::{Fresh, address, elem, lock};
+use super::{Fresh, address, elem, lock_reads};
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -26,12 +26,12 @@ fn resized(shape: &[usize], dim: usize, size: usize) -> Dims {
 
 /// Where the `k` least or greatest elements of each line are, in order, as int64.
 pub(crate) fn order(op: &str, x: &Tensor, dim: usize, k: usize, descending: bool) -> Result<Tensor> {
-    let (x, elem) = (x.detach().contiguous()?, elem(op, x.dtype())?);
+    let (x, elem) = (x.dense()?, elem(op, x.dtype())?);
     let lines = lines(x.shape(), dim);
     assert!(k <= lines.n, "checked by the caller");
     let out = Fresh::new(op, &resized(x.shape(), dim, k), DType::I64)?;
     if x.numel() > 0 {
-        let _locks = lock(op, &[&x], None)?;
+        let _locks = lock_reads(op, &[&x])?;
         // SAFETY: the input is row-major, of this type and these lines, and locked; the output is new, with `k` elements in
         // each of them.
         unsafe { sconce_kernels::order(lines, elem, address(&x).cast_const(), k, descending, out.ptr()) };
@@ -41,10 +41,10 @@ pub(crate) fn order(op: &str, x: &Tensor, dim: usize, k: usize, descending: bool
 
 /// Running sums of a tensor of float32, float64 or int64.
 pub(crate) fn cumsum(op: &str, x: &Tensor, dim: usize, backwards: bool) -> Result<Tensor> {
-    let (x, lines) = (x.detach().contiguous()?, lines(x.shape(), dim));
+    let (x, lines) = (x.dense()?, lines(x.shape(), dim));
     let out = Fresh::new(op, x.shape(), x.dtype())?;
     if x.numel() > 0 {
-        let _locks = lock(op, &[&x], None)?;
+        let _locks = lock_reads(op, &[&x])?;
         // SAFETY: both are row-major, of the same elements, whose type the match names; the input is locked, the output new.
         unsafe {
             match x.dtype() {
@@ -62,7 +62,7 @@ pub(crate) fn cumsum(op: &str, x: &Tensor, dim: usize, backwards: bool) -> Resul
 
 /// The slices of a tensor of any dtype at checked indices.
 pub(crate) fn take_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
-    let (x, lines) = (x.detach().contiguous()?, lines(x.shape(), dim));
+    let (x, lines) = (x.dense()?, lines(x.shape(), dim));
     if x.dim() == 0 && index.numel() != 1 {
         return Err(Error::shape(format!(
             "{op}: a tensor without dimensions takes one index, found {}",
@@ -70,8 +70,8 @@ pub(crate) fn take_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> R
         )));
     }
     let out = Fresh::new(op, &resized(x.shape(), dim, index.numel()), x.dtype())?;
-    let index = index.detach().contiguous()?;
-    let _locks = lock(op, &[&x, &index], None)?;
+    let index = index.dense()?;
+    let _locks = lock_reads(op, &[&x, &index])?;
     // SAFETY: both are row-major and locked, the input with these lines; the output is new, with a slice for each index.
     let valid = unsafe {
         let from = address(&x).cast_const();
@@ -91,16 +91,18 @@ unsafe fn indices(index: &Tensor) -> &[i64] {
     unsafe { std::slice::from_raw_parts(address(index).cast_const().cast(), index.numel()) }
 }
 
-/// The elements of a tensor of any dtype at checked indices, one for each.
+/// The elements of a tensor of any dtype at checked indices, one for each; of indices without the dimension there is one
+/// for each line.
 pub(crate) fn gather(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
-    let (x, index) = (x.detach().contiguous()?, index.detach().contiguous()?);
+    let (x, index) = (x.dense()?, index.dense()?);
     let lines = lines(x.shape(), dim);
-    let k = index.shape().get(dim).copied().unwrap_or(1);
+    let one_each = index.dim() < x.dim();
+    let k = if one_each { 1 } else { index.shape().get(dim).copied().unwrap_or(1) };
     let around = |l: Lines| (l.outer, l.inner);
-    let same = around(lines) == around(self::lines(index.shape(), dim));
+    let same = one_each || around(lines) == around(self::lines(index.shape(), dim));
     assert!(same && lines.outer * lines.n * lines.inner == x.numel(), "checked by the caller");
     let out = Fresh::new(op, index.shape(), x.dtype())?;
-    let _locks = lock(op, &[&x, &index], None)?;
+    let _locks = lock_reads(op, &[&x, &index])?;
     // SAFETY: both are row-major and locked, of the same lines but for their length; the output is new, with an element for
     // each index.
     let valid = unsafe {
@@ -113,11 +115,11 @@ pub(crate) fn gather(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result
 
 /// A copy with some dimensions turned around.
 pub(crate) fn flip(op: &str, x: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    let x = x.detach().contiguous()?;
+    let x = x.dense()?;
     let turned: Vec<bool> = (0..x.dim()).map(|d| dims.contains(&d)).collect();
     let out = Fresh::new(op, x.shape(), x.dtype())?;
     if x.numel() > 0 {
-        let _locks = lock(op, &[&x], None)?;
+        let _locks = lock_reads(op, &[&x])?;
         // SAFETY: both are row-major and of one shape; the input is locked, the output new.
         unsafe {
             let (size, from) = (x.dtype().size(), address(&x).cast_const());

@@ -4,7 +4,7 @@
 use sconce_kernels::{Lstm, LstmGrads};
 
 use super::layers::{dense, read, with_float};
-use super::{Fresh, lock};
+use super::{Fresh, lock_reads};
 use crate::Result;
 use crate::tensor::{DType, Tensor};
 
@@ -32,7 +32,7 @@ pub(crate) fn forward(op: &str, gates: &Tensor, weight: &Tensor, states: &Tensor
     check(sizes, gates, weight);
     assert!(gates.is_contiguous() && states.is_contiguous() && states.dtype() == dtype, "layouts of an LSTM");
     let weight = dense(weight, dtype)?;
-    let _weight = lock(op, &[&weight], None)?;
+    let _weight = lock_reads(op, &[&weight])?;
     let (_gates, _states) = (gates.storage().write(op)?, states.storage().write(op)?);
     // SAFETY: the arrays are row-major, of the compute type and of these sizes; the weight is locked for reading, the others,
     // on memory of their own, for writing.
@@ -61,7 +61,7 @@ pub(crate) fn backward(
     let of_gates = Fresh::new(op, gates.shape(), dtype)?;
     let of_weight = wanted.then(|| Fresh::new(op, weight.shape(), dtype)).transpose()?;
     let first = Fresh::new(op, &[2, sizes.batch, sizes.hidden], dtype)?;
-    let locks = lock(op, &[&gates, &weight, &states, &grad], None)?;
+    let locks = lock_reads(op, &[&gates, &weight, &states, &grad])?;
     // SAFETY: as in `forward`; the outputs are new.
     with_float!(dtype, T => unsafe {
         let (weight_to, first) = (of_weight.as_ref().map(Fresh::ptr), first.ptr());

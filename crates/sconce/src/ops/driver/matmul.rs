@@ -3,7 +3,7 @@
 
 use sconce_kernels::{Operand, Output};
 
-use super::{Fresh, Kind, address, elem, kind, lock};
+use super::{Fresh, Kind, address, elem, kind, lock, lock_reads};
 use crate::Result;
 use crate::tensor::{DType, Dims, Tensor};
 
@@ -18,6 +18,20 @@ fn operand(op: &str, t: &Tensor) -> Result<Operand> {
     })
 }
 
+/// `a · bᵀ` of `[m, k]` and `[n, k]`, of one dtype.
+pub(crate) fn matmul_transposed(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    let (&[m, k], &[n, inner]) = (a.shape(), b.shape()) else { panic!("checked by the caller") };
+    assert!(k == inner && a.dtype() == b.dtype(), "checked by the caller");
+    let out = Fresh::new(op, &[m, n], a.dtype())?;
+    let dst = Output { ptr: out.ptr(), elem: elem(op, a.dtype())?, batch: 0, row: n, col: 1 };
+    let (x, y) = (operand(op, a)?, operand(op, b)?);
+    let y = Operand { row: y.col, col: y.row, ..y };
+    let _locks = lock_reads(op, &[a, b])?;
+    // SAFETY: as in `matmul`.
+    unsafe { sconce_kernels::batched(1, m, n, k, x, y, dst) };
+    Ok(out.tensor())
+}
+
 /// The product of `[m, k]` and `[k, n]`, or those of `[batch, m, k]` and `[batch, k, n]`, of one dtype.
 pub(crate) fn matmul(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let lead = a.dim() - 2;
@@ -30,7 +44,7 @@ pub(crate) fn matmul(op: &str, a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let out = Fresh::new(op, &shape, a.dtype())?;
     let dst = Output { ptr: out.ptr(), elem: elem(op, a.dtype())?, batch: m * n, row: n, col: 1 };
     let (x, y) = (operand(op, a)?, operand(op, b)?);
-    let _locks = lock(op, &[a, b], None)?;
+    let _locks = lock_reads(op, &[a, b])?;
     // SAFETY: the operands are locked for reading and have these shapes; the output is new and row-major.
     unsafe { sconce_kernels::batched(batch, m, n, k, x, y, dst) };
     Ok(out.tensor())

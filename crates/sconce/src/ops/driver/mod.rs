@@ -12,14 +12,14 @@ pub(crate) mod optim;
 mod reduce;
 
 pub(crate) use build::{build, build_bytes, cat, with_bytes};
-pub(crate) use matmul::{biased, matmul};
+pub(crate) use matmul::{biased, matmul, matmul_transposed};
 pub(crate) use reduce::reduce;
 
 use sconce_kernels::{Compute, Dst, Elem, Rows, Src};
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use crate::tensor::dtype::{Category, Element};
-use crate::tensor::layout::{Layout, broadcast_strides};
+use crate::tensor::layout::{Layout, broadcast_strides, same};
 use crate::tensor::scalar::Scalar;
 use crate::tensor::storage::{ReadGuard, Storage, WriteGuard};
 use crate::tensor::{DType, Dims, Tensor};
@@ -60,21 +60,6 @@ pub(crate) struct Locks<'a> {
 
 /// Locks every storage once, in address order: inputs for reading, the target of an in-place operation for writing.
 pub(crate) fn lock<'a>(op: &str, inputs: &[&'a Tensor], target: Option<&'a Tensor>) -> Result<Locks<'a>> {
-    if target.is_none() {
-        match *inputs {
-            [] => return Ok(Locks::default()),
-            [x] => return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None }),
-            [x, y] if x.shares_storage(y) => {
-                return Ok(Locks { _reads: smallvec![x.storage().read(op)?], _write: None });
-            }
-            [x, y] => {
-                let (x, y) = (x.storage(), y.storage());
-                let (first, second) = if x.id() < y.id() { (x, y) } else { (y, x) };
-                return Ok(Locks { _reads: smallvec![first.read(op)?, second.read(op)?], _write: None });
-            }
-            _ => {}
-        }
-    }
     let mut storages: SmallVec<[(&'a Storage, bool); 4]> = SmallVec::new();
     storages.extend(target.map(|t| (t.storage(), true)));
     for t in inputs {
@@ -94,32 +79,104 @@ pub(crate) fn lock<'a>(op: &str, inputs: &[&'a Tensor], target: Option<&'a Tenso
     Ok(locks)
 }
 
-/// Memory for an output that nobody else has yet.
-pub(crate) struct Fresh {
-    storage: Storage,
-    layout: Layout,
-    dtype: DType,
+/// Guards of up to four storages: fields, so that they stay in registers, as those of an array do not.
+pub(crate) struct Reads<'a> {
+    _first: Option<ReadGuard<'a>>,
+    _second: Option<ReadGuard<'a>>,
+    _third: Option<ReadGuard<'a>>,
+    _fourth: Option<ReadGuard<'a>>,
 }
+
+/// [`lock`] for the up to four inputs of an operation that writes to new memory.
+#[inline(always)]
+pub(crate) fn lock_reads<'a, const N: usize>(op: &str, inputs: &[&'a Tensor; N]) -> Result<Reads<'a>> {
+    const { assert!(N <= 4) };
+    let storages = sorted(inputs);
+    Ok(Reads {
+        _first: read_one(op, &storages, 0)?,
+        _second: read_one(op, &storages, 1)?,
+        _third: read_one(op, &storages, 2)?,
+        _fourth: read_one(op, &storages, 3)?,
+    })
+}
+
+/// Locks one of several storages in address order, if there is such a one and it is not the one before.
+#[inline(always)]
+fn read_one<'a, const N: usize>(
+    op: &str,
+    storages: &[&'a Storage; N],
+    i: usize,
+) -> Result<Option<ReadGuard<'a>>> {
+    let wanted = i < N && (i == 0 || !storages[i].is(storages[i - 1]));
+    if wanted { storages[i].read(op).map(Some) } else { Ok(None) }
+}
+
+/// The same beside a target, which is locked for writing.
+#[inline(always)]
+fn lock_beside<'a, const N: usize>(
+    op: &str,
+    inputs: &[&'a Tensor; N],
+    target: &'a Tensor,
+) -> Result<(WriteGuard<'a>, Reads<'a>)> {
+    const { assert!(N <= 4) };
+    let storages = sorted(inputs);
+    let target = target.storage();
+    let mut write = None;
+    let mut read = |i: usize| {
+        let wanted = i < N && !storages[i].is(target) && (i == 0 || !storages[i].is(storages[i - 1]));
+        if !wanted {
+            return Ok(None);
+        }
+        if write.is_none() && target.id() < storages[i].id() {
+            write = Some(target.write(op)?);
+        }
+        storages[i].read(op).map(Some)
+    };
+    let reads = Reads { _first: read(0)?, _second: read(1)?, _third: read(2)?, _fourth: read(3)? };
+    let write = match write {
+        Some(write) => write,
+        None => target.write(op)?,
+    };
+    Ok((write, reads))
+}
+
+/// The storages of tensors in address order.
+#[inline(always)]
+fn sorted<'a, const N: usize>(inputs: &[&'a Tensor; N]) -> [&'a Storage; N] {
+    let mut storages = inputs.map(Tensor::storage);
+    for i in 1..N {
+        let mut j = i;
+        while j > 0 && storages[j].id() < storages[j - 1].id() {
+            storages.swap(j, j - 1);
+            j -= 1;
+        }
+    }
+    storages
+}
+
+/// An output that nobody else has yet.
+pub(crate) struct Fresh(Tensor);
 
 impl Fresh {
     /// A row-major output. The kernel must write every element.
+    #[inline]
     pub(crate) fn new(op: &str, shape: &[usize], dtype: DType) -> Result<Self> {
-        let layout = Layout::contiguous(shape)?;
-        let bytes = layout.numel() * dtype.size();
-        Ok(Self { storage: Storage::uninit(op, bytes)?, layout, dtype })
+        Tensor::fresh(op, shape, dtype).map(Self)
     }
 
     pub(crate) fn dst(&self, op: &str) -> Result<Dst<'_>> {
-        Ok(Dst { ptr: self.storage.ptr(), elem: elem(op, self.dtype)?, strides: &self.layout.strides })
+        target(op, &self.0)
     }
 
     /// The address of the first element.
+    #[inline]
     pub(crate) fn ptr<T>(&self) -> *mut T {
-        self.storage.ptr().cast()
+        self.0.storage().ptr().cast()
     }
 
+    #[inline]
     pub(crate) fn tensor(self) -> Tensor {
-        Tensor::new(self.storage, self.layout, self.dtype)
+        self.0
     }
 }
 
@@ -169,7 +226,7 @@ pub(crate) fn map_rows<T: Compute, const N: usize>(
         *slot = src(op, t, strides)?;
     }
     let dst = out.dst(op)?;
-    let _locks = lock(op, &inputs, None)?;
+    let _locks = lock_reads(op, &inputs)?;
     // SAFETY: the inputs are locked for reading and their layouts, broadcast to `shape`, stay within their storages;
     // the output is new, row-major and of this shape.
     unsafe { sconce_kernels::map::<T, N>(shape, dst, srcs, rows) };
@@ -247,7 +304,7 @@ pub(crate) fn copy(op: &str, from: &Tensor, dtype: DType) -> Result<Tensor> {
         return Ok(out);
     }
     let (dst, src) = (out.dst(op)?, src(op, from, from.strides())?);
-    let _locks = lock(op, &[from], None)?;
+    let _locks = lock_reads(op, &[from])?;
     // SAFETY: as in `map`.
     unsafe { sconce_kernels::copy(from.shape(), dst, src) };
     Ok(out.tensor())
@@ -328,7 +385,7 @@ pub(crate) fn fill_in_memory_order<T: Element>(
 
 /// Strides that repeat `t` over `shape`, which it broadcasts to.
 fn broadcast_to(t: &Tensor, shape: &[usize]) -> Dims {
-    if t.shape() == shape {
+    if same(t.shape(), shape) {
         Dims::from_slice(t.strides())
     } else {
         broadcast_strides(t.shape(), t.strides(), shape)

@@ -114,7 +114,7 @@ pub(crate) fn adam(op: &str, hyper: Adam, p: &Tensor, grad: &Tensor, moments: Mo
 
 /// The sum of the squares of a float32 or float64 tensor, in float64.
 pub(crate) fn sum_squares(op: &str, x: &Tensor) -> Result<f64> {
-    let x = x.detach().contiguous()?;
+    let x = x.dense()?;
     let _lock = x.storage().read(op)?;
     // SAFETY: the tensor is row-major, of the type that its dtype says, and locked for reading.
     Ok(unsafe {

@@ -159,8 +159,8 @@ pub(super) fn move_elements(
     start: Option<&Tensor>,
     f: impl FnOnce(&[u8], &mut [u8], &[i64]),
 ) -> Result<Tensor> {
-    let from = from.detach().contiguous()?;
-    let start = start.map(|t| t.detach().contiguous()).transpose()?;
+    let from = from.dense()?;
+    let start = start.map(Tensor::dense).transpose()?;
     driver::with_bytes(op, &from, |from_bytes| {
         index.with_slice(|index: &[i64]| {
             driver::build_bytes(op, shape, from.dtype(), |out| {

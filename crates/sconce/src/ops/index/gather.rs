@@ -32,12 +32,15 @@ impl Op for Gather {
     }
 
     fn backward(&self, saved: &Saved<'_>, grad: &Tensor) -> Result<Grads> {
-        let (shape, index) = (saved.shape(0)?, saved.input(1)?);
+        let (shape, mut index, mut grad) = (saved.shape(0)?, saved.input(1)?, grad.clone());
+        if index.dim() < shape.len() {
+            (index, grad) = (index.unsqueeze(self.dim as isize)?, grad.unsqueeze(self.dim as isize)?);
+        }
         if !is_grad_enabled() {
-            return Ok(smallvec![Some(sum_at("gather", &shape, self.dim, &index, grad)?), None]);
+            return Ok(smallvec![Some(sum_at("gather", &shape, self.dim, &index, &grad)?), None]);
         }
         let zeros = Tensor::zeros(shape.as_slice(), grad.dtype())?;
-        let gradient = apply(ScatterAdd { dim: self.dim }, &[&zeros, &index, grad])?;
+        let gradient = apply(ScatterAdd { dim: self.dim }, &[&zeros, &index, &grad])?;
         Ok(smallvec![Some(gradient), None])
     }
 }
@@ -139,6 +142,15 @@ pub(super) fn leading(op: &str, t: &Tensor, index: &Tensor, except: Option<usize
         part = part.narrow(d as isize, 0, size)?;
     }
     Ok(part)
+}
+
+/// The elements of a tensor at places along a dimension that an operation has found: of the tensor's shape but for that
+/// dimension, or without it.
+pub(in crate::ops) fn at_places(x: &Tensor, dim: usize, places: &Tensor) -> Result<Tensor> {
+    if places.numel() == 0 {
+        return x.gather(dim as isize, places);
+    }
+    apply(Gather { dim }, &[x, places])
 }
 
 impl Tensor {

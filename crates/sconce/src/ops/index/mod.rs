@@ -11,7 +11,7 @@ mod slices;
 
 pub(super) use embedding::EMBEDDINGS;
 pub use embedding::{EmbeddingOptions, embedding};
-pub(super) use gather::GATHERS;
+pub(super) use gather::{GATHERS, at_places};
 pub(super) use key::KEYS;
 pub use key::{Index, Key};
 pub(super) use masks::MASKS;

@@ -117,7 +117,8 @@ pub(super) fn per_slice(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Res
         )));
     }
     let size = x.shape().get(d).copied().unwrap_or(1);
-    Ok((d, checked(op, &index.reshape([-1])?, size)?))
+    let index = if index.dim() == 1 { index.clone() } else { index.reshape([1])? };
+    Ok((d, checked(op, &index, size)?))
 }
 
 /// Refuses slices that do not fit `x` with the size of `index` in one dimension, or another dtype.

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use smallvec::smallvec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::autograd::{Grads, Op, Saved, Saves, apply, is_grad_enabled};
 use crate::ops::driver::layers;
@@ -267,7 +267,7 @@ pub fn batch_norm(
     apply(op, &present([Some(input), weight, bias]))
 }
 
-fn present(inputs: [Option<&Tensor>; 3]) -> Vec<&Tensor> {
+fn present(inputs: [Option<&Tensor>; 3]) -> SmallVec<[&Tensor; 3]> {
     inputs.into_iter().flatten().collect()
 }
 

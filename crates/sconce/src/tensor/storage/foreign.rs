@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::ptr::NonNull;
 
-use super::{Data, INLINE, Storage};
+use super::{Counted, Data, INLINE, Storage};
 use crate::Result;
 use crate::tensor::dtype::Element;
 
@@ -59,6 +59,6 @@ impl Storage {
         len: usize,
         owner: Box<dyn Any + Send + Sync>,
     ) -> Self {
-        Self::block(len, Data::Foreign(Foreign { ptr, owner }))
+        Self::block(Counted::room(), len, Data::Foreign(Foreign { ptr, owner }))
     }
 }

@@ -41,9 +41,9 @@ impl Classes {
             )));
         }
         let mut target = target.to(DType::I64)?.unsqueeze(1)?;
-        let ignored = target.eq(ignore_index)?;
         let mut counting = None;
-        if ignored.any(())?.item()? != 0.0 {
+        if target.with_slice(|all: &[i64]| all.contains(&ignore_index))? {
+            let ignored = target.eq(ignore_index)?;
             target = target.masked_fill(&ignored, 0)?;
             let counts = ignored.logical_not()?.to(input.dtype())?;
             counting = Some((ignored, counts));
