@@ -323,10 +323,6 @@ impl Block {
             Data::Foreign(foreign) => foreign.ptr(),
         }
     }
-
-    fn takes_any_bytes(&self, dtype: DType) -> bool {
-        dtype != DType::Bool && !matches!(self.data, Data::Foreign(_))
-    }
 }
 
 #[repr(align(16))]
@@ -451,12 +447,6 @@ impl Storage {
     #[inline]
     pub(crate) fn ptr(&self) -> *mut u8 {
         self.0.ptr()
-    }
-
-    /// Whether all that matters to its tensors, which are of this dtype, is that only one thread writes it: not of bools,
-    /// which are not any bytes, nor of what another library gave, which may be the memory of a second storage too.
-    pub(crate) fn takes_any_bytes(&self, dtype: DType) -> bool {
-        self.0.takes_any_bytes(dtype)
     }
 
     /// Locks for reading.

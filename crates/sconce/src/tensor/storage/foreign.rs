@@ -5,9 +5,9 @@
 use std::any::Any;
 use std::ptr::NonNull;
 
-use super::{Counted, Data, INLINE, Storage};
+use super::{Block, Counted, Data, INLINE, Storage};
 use crate::Result;
-use crate::tensor::dtype::Element;
+use crate::tensor::dtype::{DType, Element};
 
 /// Memory, and what frees it when it is dropped.
 pub(super) struct Foreign {
@@ -21,7 +21,19 @@ impl Foreign {
     }
 }
 
+impl Block {
+    pub(super) fn takes_any_bytes(&self, dtype: DType) -> bool {
+        dtype != DType::Bool && !matches!(self.data, Data::Foreign(_))
+    }
+}
+
 impl Storage {
+    /// Whether all that matters to its tensors, which are of this dtype, is that only one thread writes it: not of bools,
+    /// which are not any bytes, nor of what another library gave, which may be the memory of a second storage too.
+    pub(crate) fn takes_any_bytes(&self, dtype: DType) -> bool {
+        self.0.takes_any_bytes(dtype)
+    }
+
     /// A new storage of the memory of a vector: its allocation, unless that is small.
     pub(crate) fn from_vec<T: Element>(op: &str, mut elements: Vec<T>) -> Result<Self> {
         let len = std::mem::size_of_val(elements.as_slice());
