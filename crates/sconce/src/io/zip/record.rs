@@ -298,7 +298,7 @@ mod tests {
         let bytes: Vec<u8> = (0..1000_u32).map(|i| (i * 7 + i / 9) as u8).collect();
         let crc = crc32fast::hash(&bytes);
         let orders: &[&[Range<usize>]] = &[
-            &[0..1000],
+            &[0..0, 0..1000],
             &[0..400, 400..1000],
             &[400..1000, 0..400],
             &[0..10, 300..700, 700..1000, 10..300],
