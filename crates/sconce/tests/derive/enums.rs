@@ -36,7 +36,8 @@ fn names<M: Module>(mut module: M) -> Vec<String> {
     names
 }
 
-fn main() {
+#[test]
+fn the_fields_of_the_active_variant() {
     assert_eq!(names(Head::Linear(Leaf)), ["0"]);
     let split = Head::Split { left: Leaf, other: Leaf, ratio: 0.5 };
     assert!(matches!(split, Head::Split { ratio: 0.5, .. }));

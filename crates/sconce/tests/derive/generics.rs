@@ -80,7 +80,8 @@ fn names<M: Module>(module: M) -> Vec<String> {
 #[derive(Clone, Module)]
 struct Copied;
 
-fn main() {
+#[test]
+fn parameters_of_every_kind() {
     let generic = Generic { inner: Holder { held: Copied }, setting: ["not a module"; 2] };
     assert_eq!(generic.setting.len(), 2);
     assert_eq!(names(generic), ["inner"]);

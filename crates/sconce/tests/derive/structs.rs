@@ -38,7 +38,8 @@ fn names(module: &mut dyn Module) -> Vec<String> {
     names
 }
 
-fn main() {
+#[test]
+fn named_tuple_and_unit_structs() {
     let pair = || Pair(Leaf, [AtomicUsize::new(0)], Leaf);
     let block =
         &mut Block { pair: pair(), r#type: Leaf, first: Leaf, calls: AtomicUsize::new(0), last: Leaf };
