@@ -168,7 +168,7 @@ type RowFn<T, const N: usize> = unsafe fn(
 versions! {
     /// # Safety
     /// `f` points to an `F`; the operands' rows are valid; `out` overlaps no input.
-    unsafe fn rows[T: Compute, const N: usize, F: Fn([T; N]) -> T][T, N, F](
+    unsafe fn rows[T: Compute, const N: usize, F: Fn([T; N]) -> T + Sync][T, N, F](
         f: *const (), rows: usize, cols: usize, out: *mut T, out_row: usize, ins: [*const T; N], in_rows: [usize; N],
     ) = rows_body
 }
@@ -194,11 +194,29 @@ unsafe fn inlined_rows_body<T: Compute, const N: usize, F: Inlined<T, N>>(
     // SAFETY: the caller passes an `F`. A copy, which no write to `out` can change.
     let f = unsafe { *f.cast::<F>() };
     // SAFETY: the caller's contract.
-    unsafe { each_row(|args| f.call(args), rows, cols, out, out_row, ins, in_rows) }
+    unsafe { each_row(f, rows, cols, out, out_row, ins, in_rows) }
+}
+
+/// A closure as what [`each_row`] calls.
+struct Closure<'f, F>(&'f F);
+
+impl<F> Clone for Closure<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for Closure<'_, F> {}
+
+impl<T, const N: usize, F: Fn([T; N]) -> T + Sync> Inlined<T, N> for Closure<'_, F> {
+    #[inline(always)]
+    fn call(&self, args: [T; N]) -> T {
+        (self.0)(args)
+    }
 }
 
 #[inline(always)]
-unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T + Sync>(
     f: *const (),
     rows: usize,
     cols: usize,
@@ -208,13 +226,16 @@ unsafe fn rows_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
     in_rows: [usize; N],
 ) {
     // SAFETY: the caller passes an `F`; the rest is its contract.
-    unsafe { each_row(&*f.cast::<F>(), rows, cols, out, out_row, ins, in_rows) }
+    unsafe { each_row(Closure(&*f.cast::<F>()), rows, cols, out, out_row, ins, in_rows) }
 }
 
+/// No closure stands between the loop and `F::call`: it would be inlined only if it is short, and a call in the loop is one
+/// into code without vector instructions.
+///
 /// # Safety
 /// The operands' rows are valid; `out` overlaps no input.
 #[inline(always)]
-unsafe fn each_row<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
+unsafe fn each_row<T: Compute, const N: usize, F: Inlined<T, N>>(
     f: F,
     rows: usize,
     cols: usize,
@@ -231,7 +252,7 @@ unsafe fn each_row<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
             for k in 0..N {
                 row[k] = ins[k].add(r * in_rows[k]);
             }
-            row_body(&f, out, row);
+            row_body(f, out, row);
         }
     }
 }
@@ -241,8 +262,8 @@ unsafe fn each_row<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
 /// # Safety
 /// Each of `ins` has as many elements as `out`.
 #[inline(always)]
-unsafe fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
-    f: &F,
+unsafe fn row_body<T: Compute, const N: usize, F: Inlined<T, N>>(
+    f: F,
     out: &mut [MaybeUninit<T>],
     ins: [*const T; N],
 ) {
@@ -252,7 +273,7 @@ unsafe fn row_body<T: Compute, const N: usize, F: Fn([T; N]) -> T>(
             // SAFETY: the caller's contract.
             args[k] = unsafe { *ins[k].add(j) };
         }
-        out.write(f(args));
+        out.write(f.call(args));
     }
 }
 
