@@ -131,6 +131,7 @@ fn measure_line(
         if let Some(twin) = &mut twin {
             settle();
             torch.push(twin.sample(line.name, torch_calls, clock)?);
+            twin.rest()?;
         }
     }
     if let Some(twin) = &mut twin {

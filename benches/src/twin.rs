@@ -4,6 +4,8 @@ use std::error::Error;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+use std::{fs, thread};
 
 use crate::measure::Clock;
 
@@ -40,6 +42,33 @@ impl Twin {
         writeln!(self.input, "{calls} {clock} {line}")?;
         self.input.flush()?;
         Ok(self.read()?.parse()?)
+    }
+
+    /// Waits until its threads sleep: after a parallel loop they spin, for some milliseconds, on the processors that the
+    /// next sample needs.
+    pub(crate) fn rest(&self) -> Result<(), Box<dyn Error>> {
+        const TICK: Duration = Duration::from_millis(5);
+        let mut before = self.processor_time()?;
+        // A second is longer than any thread spins.
+        for _ in 0..200 {
+            thread::sleep(TICK);
+            let now = self.processor_time()?;
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+        Err("torch_twin.py goes on working after its answer".into())
+    }
+
+    /// Nanoseconds that its threads had a processor.
+    fn processor_time(&self) -> Result<u64, Box<dyn Error>> {
+        let mut sum = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            sum += text.split(' ').next().ok_or("no time in schedstat")?.parse::<u64>()?;
+        }
+        Ok(sum)
     }
 
     /// How many calls make a sample.
