@@ -7,7 +7,7 @@ use crate::gemm::{Mat, MatMut, scratch};
 /// Parts that the batch is cut into, at most; fixes the order of summation.
 const PARTS: usize = 16;
 /// Elements of all parts' sums, about, at most.
-const SUMS: usize = 4 << 20;
+const SUMS: usize = 2_600_000;
 /// Output positions of a strip, about.
 pub(super) const POSITIONS: usize = 1024;
 /// Multiply-adds per task.
