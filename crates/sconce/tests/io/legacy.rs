@@ -1,11 +1,11 @@
 //! PyTorch's older formats: files that `tests/oracle/make_legacy.py` wrote.
 
-mod damage;
-
 use std::path::{Path, PathBuf};
 
 use sconce::io::{self, Archive, Options, Quantizer, Source, Value};
 use sconce::{DType, Result};
+
+use crate::damage;
 
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/legacy").join(name)

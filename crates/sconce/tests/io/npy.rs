@@ -1,11 +1,11 @@
 //! NumPy's files, made byte by byte.
 
-mod damage;
-
 use std::path::Path;
 
 use sconce::io::{self, Archive, Entry, Options, Source};
 use sconce::{DType, Result};
+
+use crate::damage;
 
 fn npy(version: u8, header: &str, data: &[u8]) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY".to_vec();

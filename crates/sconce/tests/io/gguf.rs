@@ -1,11 +1,11 @@
 //! GGUF: a file of ggml's own library, files made here, and damaged ones.
 
-mod damage;
-
 use std::path::Path;
 
 use sconce::io::{self, Archive, Encoding, Entry, MetaArray, MetaValue, Options, Packed, Source};
 use sconce::{DType, Result};
+
+use crate::damage;
 
 fn recorded(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conformance/corpus/files/good").join(name);

@@ -1,9 +1,9 @@
 //! ONNX models, made field by field.
 
-mod damage;
-
 use sconce::Result;
 use sconce::io::{self, Archive, MetaArray, MetaValue, Options, Source};
+
+use crate::damage;
 
 fn varint(mut x: u64) -> Vec<u8> {
     let mut out = Vec::new();

@@ -3,11 +3,11 @@
 //! A smoke run without libFuzzer, of the property that the targets in `fuzz/` check. `SCONCE_FUZZ_SECONDS` makes it
 //! longer than its second, `SCONCE_FUZZ_SEED` starts elsewhere; a failure prints the seed and the step.
 
-mod damage;
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use crate::damage;
 
 /// Larger files leave too few changes for a second.
 const SEED_BYTES: u64 = 1 << 15;

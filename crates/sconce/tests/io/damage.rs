@@ -1,7 +1,5 @@
 //! Damaged files: whatever is cut off or changed gives a result or an error of one line, never a panic.
 
-#![allow(dead_code, reason = "not every test file uses all of it")]
-
 use sconce::io::{self, Options, Source};
 
 /// Larger tensors are not read: a changed size may well be a valid one.
