@@ -78,7 +78,15 @@ fn elementwise(threads: usize) {
         macro_rules! unary {
             ($f:ident) => {
                 (stringify!($f), |a, c, n| unsafe {
-                    map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], Rows::new(&|[x]| Float::$f(x)))
+                    #[derive(Clone, Copy)]
+                    struct Function;
+                    impl Inlined<f32, 1> for Function {
+                        #[inline(always)]
+                        fn call<const FUSED: bool>(&self, [x]: [f32; 1]) -> f32 {
+                            Float::$f(x, FUSED)
+                        }
+                    }
+                    map::<f32, 1>(&[n], dst(c, &[1]), [src(a, &[1])], Rows::inlined(&Function))
                 })
             };
         }

@@ -184,7 +184,8 @@ unsafe fn forward<T: Float>(
                     *x = *x * scale;
                 }
                 // Weights that are computed again under plus infinity are 0.
-                let (most, log) = if none { (T::ZERO, -T::NEG_INFINITY) } else { (most[i], sums[i].log()) };
+                let (most, log) =
+                    if none { (T::ZERO, -T::NEG_INFINITY) } else { (most[i], sums[i].log(false)) };
                 *logs.add(2 * i) = most;
                 *logs.add(2 * i + 1) = log;
             }

@@ -73,10 +73,12 @@ fn detect() -> Isa {
 /// ```
 ///
 /// where `body` is an `#[inline(always)] unsafe fn` with the same parameters. With `= body, fused` it has one more:
-/// whether a product and a sum may be one instruction, a constant in each version.
+/// whether a product and a sum may be one instruction, a constant in each version; with `= body; const FUSED` it
+/// is instead the last of the body's generic parameters.
 macro_rules! versions {
     ($(#[$meta:meta])* $vis:vis unsafe fn $name:ident [$($def:tt)*] [$($par:tt)*]
-     ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident $(, $fused:ident)?) => {
+     ($($arg:ident : $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:ident $(, $fused:ident)?
+     $(; const $known:ident)?) => {
         $(#[$meta])*
         $vis unsafe fn $name<$($def)*>($($arg: $ty),*) $(-> $ret)? {
             #[cfg(all(target_arch = "x86_64", not(feature = "portable"), not(miri)))]
@@ -84,14 +86,22 @@ macro_rules! versions {
                 #[target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")]
                 unsafe fn avx2<$($def)*>($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: the caller's contract is the one of the body.
-                    unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused true))?) }
+                    unsafe {
+                        $body::<$($par)* $(, { $crate::isa::flag!($known true) })?>(
+                            $($arg,)* $($crate::isa::flag!($fused true))?
+                        )
+                    }
                 }
                 #[target_feature(
                     enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt"
                 )]
                 unsafe fn avx512<$($def)*>($($arg: $ty),*) $(-> $ret)? {
                     // SAFETY: the caller's contract is the one of the body.
-                    unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused true))?) }
+                    unsafe {
+                        $body::<$($par)* $(, { $crate::isa::flag!($known true) })?>(
+                            $($arg,)* $($crate::isa::flag!($fused true))?
+                        )
+                    }
                 }
                 match $crate::isa::isa() {
                     // SAFETY: `isa` found these features on this machine.
@@ -102,7 +112,11 @@ macro_rules! versions {
                 }
             }
             // SAFETY: the caller's contract is the one of the body.
-            unsafe { $body::<$($par)*>($($arg,)* $($crate::isa::flag!($fused $crate::isa::BASELINE_FMA))?) }
+            unsafe {
+                $body::<$($par)* $(, { $crate::isa::flag!($known $crate::isa::BASELINE_FMA) })?>(
+                    $($arg,)* $($crate::isa::flag!($fused $crate::isa::BASELINE_FMA))?
+                )
+            }
         }
     };
 }

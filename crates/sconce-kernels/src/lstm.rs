@@ -97,19 +97,27 @@ versions! {
     ///
     /// # Safety
     /// All have `n` elements and do not overlap.
-    unsafe fn cell[T: Float][T](n: usize, gates: Gates<T>, c: *const T, h_next: *mut T, c_next: *mut T) = cell_body
+    unsafe fn cell[T: Float][T](n: usize, gates: Gates<T>, c: *const T, h_next: *mut T, c_next: *mut T) = cell_body, fused
 }
 
 #[inline(always)]
-unsafe fn cell_body<T: Float>(n: usize, gates: Gates<T>, c: *const T, h_next: *mut T, c_next: *mut T) {
+unsafe fn cell_body<T: Float>(
+    n: usize,
+    gates: Gates<T>,
+    c: *const T,
+    h_next: *mut T,
+    c_next: *mut T,
+    fused: bool,
+) {
     for j in 0..n {
         // SAFETY: `j < n`.
         unsafe {
             let sum = |gate: usize| *gates.get(gate, j);
-            let (i, f, g, o) = (sum(0).sigmoid(), sum(1).sigmoid(), sum(2).tanh(), sum(3).sigmoid());
+            let (i, f, g, o) =
+                (sum(0).sigmoid(fused), sum(1).sigmoid(fused), sum(2).tanh(fused), sum(3).sigmoid(fused));
             let next = i * g + f * *c.add(j);
             *c_next.add(j) = next;
-            *h_next.add(j) = o * next.tanh();
+            *h_next.add(j) = o * next.tanh(fused);
             *gates.get(0, j) = i;
             *gates.get(1, j) = f;
             *gates.get(2, j) = g;
@@ -218,7 +226,7 @@ versions! {
     #[allow(clippy::too_many_arguments)]
     unsafe fn cell_backward[T: Float][T](
         n: usize, gates: Gates<T>, slopes: Gates<T>, c: *const T, c_next: *const T, of_h: *const T, of_c: *mut T,
-    ) = cell_backward_body
+    ) = cell_backward_body, fused
 }
 
 #[inline(always)]
@@ -231,13 +239,14 @@ unsafe fn cell_backward_body<T: Float>(
     c_next: *const T,
     of_h: *const T,
     of_c: *mut T,
+    fused: bool,
 ) {
     for j in 0..n {
         // SAFETY: `j < n`.
         unsafe {
             let value = |gate: usize| *gates.get(gate, j);
             let (i, f, g, o) = (value(0), value(1), value(2), value(3));
-            let bent = (*c_next.add(j)).tanh();
+            let bent = (*c_next.add(j)).tanh(fused);
             let of_h = *of_h.add(j);
             let slope = *of_c.add(j) + of_h * o * (T::ONE - bent * bent);
             *slopes.get(0, j) = slope * g * i * (T::ONE - i);

@@ -127,7 +127,7 @@ unsafe fn row_body<T: Float>(kind: SoftmaxKind, n: usize, x: *const T, y: *mut T
             }
             SoftmaxKind::LogSoftmax => {
                 // Through the output, whose memory arrives meanwhile.
-                let log = (exps(n, x, max, y, fused) * (T::ONE / T::EXP_SCALE)).log();
+                let log = (exps(n, x, max, y, fused) * (T::ONE / T::EXP_SCALE)).log(fused);
                 for i in 0..n {
                     *y.add(i) = *x.add(i) - max - log;
                 }
@@ -248,7 +248,7 @@ unsafe fn strip_body<T: Float, const W: usize>(
         }
         let softmax = kind == SoftmaxKind::Softmax;
         for s in &mut sum[..n] {
-            *s = if softmax { T::ONE / *s } else { (*s * (T::ONE / T::EXP_SCALE)).log() };
+            *s = if softmax { T::ONE / *s } else { (*s * (T::ONE / T::EXP_SCALE)).log(fused) };
         }
         for r in 0..dim {
             lanes::prefetch(n, x.wrapping_add((r + NEXT) * step));
@@ -368,7 +368,7 @@ unsafe fn log_sum_body<T: Float>(n: usize, x: *const T, fused: bool) -> (T, T) {
         for from in (0..n).step_by(KEPT) {
             sum += exps(KEPT.min(n - from), x.add(from), base, block.as_mut_ptr().cast(), fused);
         }
-        (base, (sum * (T::ONE / T::EXP_SCALE)).log())
+        (base, (sum * (T::ONE / T::EXP_SCALE)).log(fused))
     }
 }
 

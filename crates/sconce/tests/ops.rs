@@ -450,3 +450,31 @@ fn a_row_of_the_least_number_in_a_mask_weighs_keys_alike_in_both_directions() {
     y.sum(()).unwrap().backward().unwrap();
     assert_eq!(list(&v.grad().unwrap()), [0.5; 4]);
 }
+
+/// Fast and slow elements in one row: each is right, and the same as alone.
+#[test]
+fn periodic_functions_of_large_arguments() {
+    let numbers: Vec<f32> =
+        (0..700).map(|i| 1.3f32.powi(i % 331) * if i % 2 == 0 { -1.0 } else { 1.0 }).collect();
+    type Row = (fn(&Tensor) -> sconce::Result<Tensor>, fn(f64) -> f64, fn(f64) -> f64);
+    let table: [Row; 3] = [
+        (Tensor::sin, f64::sin, f64::cos),
+        (Tensor::cos, f64::cos, |x| -x.sin()),
+        (Tensor::tan, f64::tan, |x| 1.0 + x.tan().powi(2)),
+    ];
+    for (f, exact, slope) in table {
+        let x = Tensor::from_vec(numbers.clone(), [700]).unwrap().requires_grad_(true).unwrap();
+        let y = f(&x).unwrap();
+        y.sum(()).unwrap().backward().unwrap();
+        let (y, grad) = (y.to_vec::<f32>().unwrap(), x.grad().unwrap().to_vec::<f32>().unwrap());
+        for (i, &x) in numbers.iter().enumerate() {
+            let close = |got: f32, want: f64| {
+                assert!((got as f64 - want).abs() <= 4e-7 * want.abs(), "at {x}: {got}, not {want}");
+            };
+            close(y[i], exact(x as f64));
+            close(grad[i], slope(x as f64));
+            let alone = f(&Tensor::from_vec(vec![x], [1]).unwrap()).unwrap().item().unwrap();
+            assert_eq!(alone as f32, y[i], "at {x}");
+        }
+    }
+}

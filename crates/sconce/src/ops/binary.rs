@@ -47,8 +47,8 @@ struct Forward<F>(F);
 
 impl<T: Float, F: Formula> Inlined<T, 2> for Forward<F> {
     #[inline(always)]
-    fn call(&self, [x, y]: [T; 2]) -> T {
-        self.0.forward(Num(x), Num(y)).0
+    fn call<const FUSED: bool>(&self, [x, y]: [T; 2]) -> T {
+        self.0.forward(Num::<T, FUSED>(x), Num(y)).0
     }
 }
 
@@ -58,8 +58,8 @@ struct First<F>(F);
 
 impl<T: Float, F: Formula> Inlined<T, 3> for First<F> {
     #[inline(always)]
-    fn call(&self, [g, x, y]: [T; 3]) -> T {
-        self.0.grad_x(Num(g), Num(x), Num(y)).0
+    fn call<const FUSED: bool>(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.grad_x(Num::<T, FUSED>(g), Num(x), Num(y)).0
     }
 }
 
@@ -69,8 +69,8 @@ struct Second<F>(F);
 
 impl<T: Float, F: Formula> Inlined<T, 3> for Second<F> {
     #[inline(always)]
-    fn call(&self, [g, x, y]: [T; 3]) -> T {
-        self.0.grad_y(Num(g), Num(x), Num(y)).0
+    fn call<const FUSED: bool>(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.grad_y(Num::<T, FUSED>(g), Num(x), Num(y)).0
     }
 }
 
@@ -199,8 +199,8 @@ impl<F: Formula> Binary<F> {
     fn linear(&self, grad: &Tensor, needs: [bool; 2]) -> Result<Grads> {
         let f = self.formula;
         let scale = |factor: f64| if factor == 1.0 { Ok(grad.clone()) } else { grad.mul(factor) };
-        let factor_x = f.grad_x(Num(1.0f64), Num(0.0), Num(0.0)).0;
-        let factor_y = f.grad_y(Num(1.0f64), Num(0.0), Num(0.0)).0;
+        let factor_x = f.grad_x(Num::<_, false>(1.0f64), Num(0.0), Num(0.0)).0;
+        let factor_y = f.grad_y(Num::<_, false>(1.0f64), Num(0.0), Num(0.0)).0;
         let grad_x = if needs[0] { Some(scale(factor_x)?) } else { None };
         let grad_y = if needs[1] { Some(scale(factor_y)?) } else { None };
         Ok(smallvec![grad_x, grad_y])

@@ -268,7 +268,7 @@ macro_rules! select_if {
         $(impl SelectIf for $t {
             #[inline(always)]
             fn select_if(mask: bool, yes: Self, no: Self) -> Self {
-                Num::select(mask, Num(yes), Num(no)).0
+                Num::<_, false>::select(mask, Num(yes), Num(no)).0
             }
         })*
     };

@@ -36,6 +36,7 @@ pub(crate) trait Real:
     fn log2(self) -> Self;
     fn log10(self) -> Self;
     fn exp2(self) -> Self;
+    /// A formula that calls this, `cos` or `tan` is `periodic`.
     fn sin(self) -> Self;
     fn cos(self) -> Self;
     fn tan(self) -> Self;
@@ -88,20 +89,21 @@ pub(crate) trait Real:
     }
 }
 
-/// A plain float.
+/// A plain float. `FUSED` says that the machine adds a product in one instruction; sines, cosines and tangents are then NaN
+/// of arguments that are too large for the fast ones, and their elements are computed again without.
 #[derive(Clone, Copy)]
-pub(crate) struct Num<T>(pub(crate) T);
+pub(crate) struct Num<T, const FUSED: bool>(pub(crate) T);
 
 macro_rules! num_binary {
     ($($trait:ident $method:ident $op:tt),*) => {$(
-        impl<T: Float> $trait for Num<T> {
+        impl<T: Float, const FUSED: bool> $trait for Num<T, FUSED> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: Self) -> Self {
                 Num(self.0 $op other.0)
             }
         }
-        impl<T: Float> $trait<f64> for Num<T> {
+        impl<T: Float, const FUSED: bool> $trait<f64> for Num<T, FUSED> {
             type Output = Self;
             #[inline(always)]
             fn $method(self, other: f64) -> Self {
@@ -113,7 +115,7 @@ macro_rules! num_binary {
 
 num_binary!(Add add +, Sub sub -, Mul mul *, Div div /);
 
-impl<T: Float> Neg for Num<T> {
+impl<T: Float, const FUSED: bool> Neg for Num<T, FUSED> {
     type Output = Self;
     #[inline(always)]
     fn neg(self) -> Self {
@@ -122,15 +124,29 @@ impl<T: Float> Neg for Num<T> {
 }
 
 macro_rules! num_unary {
-    ($($f:ident),*) => {$(
-        #[inline(always)]
-        fn $f(self) -> Self {
-            Num(self.0.$f())
-        }
-    )*};
+    ($($f:ident),*; $($fused:ident),*; $($periodic:ident $near:ident),*) => {
+        $(
+            #[inline(always)]
+            fn $f(self) -> Self {
+                Num(self.0.$f())
+            }
+        )*
+        $(
+            #[inline(always)]
+            fn $fused(self) -> Self {
+                Num(self.0.$fused(FUSED))
+            }
+        )*
+        $(
+            #[inline(always)]
+            fn $periodic(self) -> Self {
+                Num(if FUSED { self.0.$near() } else { self.0.$periodic() })
+            }
+        )*
+    };
 }
 
-impl<T: Float> Real for Num<T> {
+impl<T: Float, const FUSED: bool> Real for Num<T, FUSED> {
     type Mask = bool;
 
     #[inline(always)]
@@ -139,13 +155,14 @@ impl<T: Float> Real for Num<T> {
     }
 
     num_unary!(
-        exp, exp2, expm1, log1p, log2, log10, sin, cos, tan, tanh, erf, erfc, sqrt, abs, floor, ceil, trunc,
-        sigmoid
+        erfc, sqrt, abs, floor, ceil, trunc;
+        exp, exp2, expm1, log1p, log2, log10, tanh, erf, sigmoid;
+        sin sin_near, cos cos_near, tan tan_near
     );
 
     #[inline(always)]
     fn ln(self) -> Self {
-        Num(self.0.log())
+        Num(self.0.log(FUSED))
     }
 
     #[inline(always)]
@@ -171,7 +188,7 @@ impl<T: Float> Real for Num<T> {
 
     #[inline(always)]
     fn pow(self, exponent: Self) -> Self {
-        Num(self.0.pow(exponent.0))
+        Num(self.0.pow(exponent.0, FUSED))
     }
 
     #[inline(always)]

@@ -12,6 +12,7 @@
 //!     saves: OUTPUT,                        what `backward` reads
 //!     ints: Refuse,                         optional; what becomes of integers otherwise, and of bools
 //!     bools: Same,
+//!     periodic: true,                       optional; that sines, cosines or tangents are in it
 //!     requires: p > 0.0, "p must be …",     optional; what the parameters must fulfil
 //!     domain: (-3.0, 3.0),                  where the generic tests draw inputs
 //! }
@@ -49,6 +50,8 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
     const SAVES: Saves;
     const INTS: Discrete;
     const BOOLS: Discrete;
+    /// Whether sines, cosines or tangents are in it.
+    const PERIODIC: bool = false;
 
     /// Refuses parameters that the formula is not made for.
     fn check(&self) -> Result<()>;
@@ -62,9 +65,11 @@ pub(super) trait Formula: Debug + Copy + Send + Sync + 'static {
 struct Forward<F>(F);
 
 impl<T: Float, F: Formula> Inlined<T, 1> for Forward<F> {
+    const PERIODIC: bool = F::PERIODIC;
+
     #[inline(always)]
-    fn call(&self, [x]: [T; 1]) -> T {
-        self.0.forward(Num(x)).0
+    fn call<const FUSED: bool>(&self, [x]: [T; 1]) -> T {
+        self.0.forward(Num::<T, FUSED>(x)).0
     }
 }
 
@@ -73,9 +78,11 @@ impl<T: Float, F: Formula> Inlined<T, 1> for Forward<F> {
 struct Backward<F>(F);
 
 impl<T: Float, F: Formula> Inlined<T, 3> for Backward<F> {
+    const PERIODIC: bool = F::PERIODIC;
+
     #[inline(always)]
-    fn call(&self, [g, x, y]: [T; 3]) -> T {
-        self.0.backward(Num(g), Num(x), Num(y)).0
+    fn call<const FUSED: bool>(&self, [g, x, y]: [T; 3]) -> T {
+        self.0.backward(Num::<T, FUSED>(g), Num(x), Num(y)).0
     }
 }
 
@@ -182,6 +189,7 @@ macro_rules! unary {
             saves: $saves:ident,
             $(ints: $ints:ident,)?
             $(bools: $bools:ident,)?
+            $(periodic: $periodic:literal,)?
             $(requires: $condition:expr, $requirement:literal,)?
             domain: ($low:expr, $high:expr),
         }
@@ -199,6 +207,7 @@ macro_rules! unary {
                     $crate::ops::unary::unary!(@ints ($($ints)?) ($($i)?));
                 const BOOLS: $crate::ops::unary::Discrete =
                     $crate::ops::unary::unary!(@bools ($($bools)?) ($($ints)?) ($($i)?));
+                $(const PERIODIC: bool = $periodic;)?
 
                 fn check(&self) -> $crate::Result<()> {
                     #[allow(unused_variables, reason = "few formulas require anything")]
@@ -410,6 +419,7 @@ unary! {
         forward: |x| x.sin(),
         backward: |g, x, y| g * x.cos(),
         saves: INPUTS,
+        periodic: true,
         domain: (-3.0, 3.0),
     }
 
@@ -418,6 +428,7 @@ unary! {
         forward: |x| x.cos(),
         backward: |g, x, y| -g * x.sin(),
         saves: INPUTS,
+        periodic: true,
         domain: (-3.0, 3.0),
     }
 
@@ -426,6 +437,7 @@ unary! {
         forward: |x| x.tan(),
         backward: |g, x, y| g * (y * y + 1.0),
         saves: OUTPUT,
+        periodic: true,
         domain: (-1.0, 1.0),
     }
 
