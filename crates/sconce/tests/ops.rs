@@ -478,3 +478,22 @@ fn periodic_functions_of_large_arguments() {
         }
     }
 }
+
+#[test]
+fn whole_powers_are_products() {
+    let x = Tensor::from_vec(vec![-1.7f32, 0.0, -0.0, 3.1, f32::INFINITY, f32::NAN], [6]).unwrap();
+    for n in -2..=3 {
+        let all = Tensor::from_vec(vec![n as f32; 6], [6]).unwrap();
+        let (number, tensor) = (x.pow(n).unwrap(), x.pow(&all).unwrap());
+        for (a, b) in number.to_vec::<f32>().unwrap().iter().zip(tensor.to_vec::<f32>().unwrap()) {
+            let close = (a - b).abs() <= 2e-7 * b.abs();
+            assert!(close || a.is_nan() && b.is_nan() || *a == b, "power {n}: {a} and {b}");
+        }
+        let y = x.copy().unwrap();
+        y.pow_(n as f64).unwrap();
+        assert_eq!(format!("{y}"), format!("{number}"));
+    }
+    let whole = Tensor::from_vec(vec![2i64, -3], [2]).unwrap();
+    assert_eq!(whole.pow(2).unwrap().to_vec::<i64>().unwrap(), [4, 9]);
+    assert_eq!(whole.pow(3.0).unwrap().dtype(), DType::F32);
+}

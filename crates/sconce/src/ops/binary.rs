@@ -450,22 +450,6 @@ binary! {
         domain: (0.5, 3.0),
     }
 
-    pow Pow, pow_ {
-        other: special,
-        forward: |x, y| x.pow(y),
-        int: |x, y| integer_power(x, y),
-        bool: false,
-        grad_x: |g, x, y| R::select(y.equal(y.constant(0.0)), g * 0.0, g * (y * x.pow(y - 1.0))), BOTH,
-        grad_y: |g, x, y| {
-            let zero = x.constant(0.0);
-            // 0 to a power that is not negative does not change with the power.
-            let g_log = g * (x.pow(y) * x.ln());
-            let flat = R::select(y.ge(zero), zero, g_log);
-            R::select(x.equal(zero), flat, g_log)
-        }, BOTH,
-        domain: (0.5, 3.0),
-    }
-
     /// The greater of both, NaN if either is; a tie shares the gradient.
     maximum Maximum, maximum_ {
         forward: |x, y| R::select(x.gt(y), x, R::select(y.ge(x), y, x + y)),
@@ -487,34 +471,6 @@ binary! {
     }
 }
 
-/// xʸ, wrapping.
-fn integer_power(x: i64, y: i64) -> i64 {
-    match u64::try_from(y) {
-        Ok(mut exponent) => {
-            let (mut base, mut power) = (x, 1i64);
-            while exponent > 0 {
-                if exponent & 1 == 1 {
-                    power = power.wrapping_mul(base);
-                }
-                base = base.wrapping_mul(base);
-                exponent >>= 1;
-            }
-            power
-        }
-        Err(_) => match x {
-            1 => 1,
-            -1 => {
-                if y % 2 == 0 {
-                    1
-                } else {
-                    -1
-                }
-            }
-            _ => 0,
-        },
-    }
-}
-
 impl Tensor {
     /// `number - self`; PyTorch's `rsub`.
     ///
@@ -532,53 +488,5 @@ impl Tensor {
     /// As [`div`](Self::div).
     pub fn rdiv(&self, number: impl Into<Scalar>) -> Result<Tensor> {
         run_reversed(Div, number.into(), self)
-    }
-
-    /// The power; an integer to a negative power is 0 unless the base is ±1.
-    ///
-    /// The operands broadcast and promote as in PyTorch. The number 0.5 gives the root, so that of −∞ is NaN.
-    ///
-    /// # Errors
-    ///
-    /// If the shapes do not broadcast, or the dtypes are not supported: bools have only a bool that is a number as exponent.
-    ///
-    /// ```
-    /// let x = sconce::Tensor::from_vec(vec![4.0f32, f32::NEG_INFINITY], [2])?;
-    /// assert_eq!(x.pow(2)?.to_vec::<f32>()?, [16.0, f32::INFINITY]);
-    /// assert!(x.pow(0.5)?.to_vec::<f32>()?[1].is_nan());
-    /// # Ok::<(), sconce::Error>(())
-    /// ```
-    pub fn pow<'a>(&self, exponent: impl Into<Operand<'a>>) -> Result<Tensor> {
-        match exponent.into() {
-            Operand::Scalar(Scalar::Float(0.5)) => self.sqrt(),
-            Operand::Scalar(Scalar::Bool(true)) if self.dtype() == DType::Bool => self.copy(),
-            Operand::Scalar(Scalar::Bool(false)) if self.dtype() == DType::Bool => self.ones_like(),
-            exponent => run(Pow, self, exponent),
-        }
-    }
-
-    /// [`pow`](Self::pow) in place.
-    ///
-    /// # Errors
-    ///
-    /// As out of place; also if the result does not fit this tensor's shape and dtype, or it may not be changed while
-    /// recording.
-    pub fn pow_<'a>(&self, exponent: impl Into<Operand<'a>>) -> Result<()> {
-        match exponent.into() {
-            Operand::Scalar(Scalar::Float(0.5)) => self.sqrt_(),
-            Operand::Scalar(Scalar::Bool(exponent)) if self.dtype() == DType::Bool => {
-                self.copy_(&self.pow(exponent)?)
-            }
-            exponent => run_inplace(Pow, self, exponent),
-        }
-    }
-
-    /// `number` to the power of this tensor.
-    ///
-    /// # Errors
-    ///
-    /// As [`pow`](Self::pow).
-    pub fn rpow(&self, number: impl Into<Scalar>) -> Result<Tensor> {
-        run_reversed(Pow, number.into(), self)
     }
 }

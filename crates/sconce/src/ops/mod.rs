@@ -50,6 +50,7 @@ pub(crate) mod nn;
 mod operators;
 mod order;
 mod parts;
+mod power;
 mod products;
 pub(crate) mod real;
 mod rearrange;
@@ -90,6 +91,7 @@ pub static OPS: &[&[registry::OpInfo]] = &[
     activation::ACTIVATIONS,
     special::SPECIAL,
     binary::BINARY,
+    power::POWERS,
     special::BINARY_SPECIAL,
     arith::ARITHMETIC,
     view::VIEWS,
