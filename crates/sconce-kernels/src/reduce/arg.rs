@@ -1,4 +1,5 @@
 //! Where the greatest or least elements are, of adjacent floats: extremes in vectors first, then their place.
+#![allow(clippy::needless_range_loop)]
 
 use crate::isa::versions;
 use crate::par::{self, Shared};
@@ -8,8 +9,14 @@ use crate::{Dst, Elem, Real, Src, lanes};
 const CHUNK: usize = 1 << 16;
 /// Elements whose extreme is found before its place.
 const BLOCK: usize = 1024;
-/// Neighbouring lines that are walked together.
-const STRIP: usize = 256;
+/// Extremes that are found side by side.
+const LANES: usize = 64;
+/// How many rows ahead of the one in use neighbouring lines ask for memory.
+const AHEAD: usize = 4;
+/// Neighbouring lines that no two tasks share.
+const STRIP: usize = 64;
+/// The most neighbouring lines that are walked together.
+const WIDE: usize = 8 * STRIP;
 
 /// The lines of an adjacent `[outer, n, inner]` array.
 struct Lines {
@@ -76,14 +83,17 @@ pub(super) unsafe fn arg<T: Real>(
     let Lines { outer, n, inner } = lines;
     if inner > 1 {
         let strips = inner.div_ceil(STRIP);
-        par::for_ranges(outer * strips, (CHUNK / (n * inner.min(STRIP))).max(1), |from, until| {
-            for task in from..until {
-                let (o, first) = (task / strips, task % strips * STRIP);
+        par::for_ranges(outer * strips, (CHUNK / (n * inner.min(STRIP))).max(1), |mut strip, until| {
+            while strip < until {
+                let (o, first) = (strip / strips, strip % strips);
+                let count = (strips - first).min(until - strip).min(WIDE / STRIP);
+                let first = first * STRIP;
                 // SAFETY: neighbouring lines, whose results this task alone writes.
                 unsafe {
-                    let x = x.get().add(o * n * inner + first);
-                    down(greatest, n, inner, STRIP.min(inner - first), x, to.get().add(o * inner + first));
+                    let (x, to) = (x.get().add(o * n * inner + first), to.get().add(o * inner + first));
+                    down(greatest, n, inner, (count * STRIP).min(inner - first), x, to);
                 }
+                strip += count;
             }
         });
         return true;
@@ -132,25 +142,54 @@ versions! {
 unsafe fn along_body<T: Real>(greatest: bool, n: usize, x: *const T) -> usize {
     // SAFETY: `n` elements.
     let x = unsafe { std::slice::from_raw_parts(x, n) };
-    let (mut best, mut block) = (T::NEG_INFINITY, 0);
+    if greatest { first::<T, true>(x) } else { first::<T, false>(x) }
+}
+
+#[inline(always)]
+fn first<T: Real, const GREATEST: bool>(x: &[T]) -> usize {
+    let (mut best, mut block) = (x[0], 0);
     for (b, part) in x.chunks(BLOCK).enumerate() {
-        let value = |i: usize| if greatest { part[i] } else { -part[i] };
-        let most = lanes::max(part.len(), value);
-        let nan = part.iter().fold(false, |any, v| any | v.is_nan());
-        if nan {
-            return b * BLOCK + part.iter().position(|v| v.is_nan()).unwrap_or(0);
-        }
-        if most > best {
+        let most = extreme::<T, GREATEST>(part);
+        if b == 0 || beats(GREATEST, most, best) {
             (best, block) = (most, b);
         }
     }
-    let best = if greatest { best } else { -best };
-    let from = block * BLOCK;
-    from + x[from..].iter().position(|&v| v == best).unwrap_or(0)
+    let (from, nan) = (block * BLOCK, best.is_nan());
+    let same = |v: &T| (*v == best) | (nan & v.is_nan());
+    let part = &x[from..x.len().min(from + BLOCK)];
+    let group = part.chunks(LANES).position(|group| group.iter().fold(false, |any, v| any | same(v)));
+    let from = from + group.unwrap_or(0) * LANES;
+    from + x[from..].iter().position(same).unwrap_or(0)
+}
+
+/// The greatest (or least) of at least one element; NaN if there is one.
+#[inline(always)]
+fn extreme<T: Real, const GREATEST: bool>(x: &[T]) -> T {
+    let further = |a: T, v: T| {
+        let further = if GREATEST { v > a } else { v < a };
+        if further | v.is_nan() { v } else { a }
+    };
+    let mut lanes = [x[0]; LANES];
+    let (groups, rest) = x.as_chunks::<LANES>();
+    for group in groups {
+        lanes::prefetch(LANES, group.as_ptr().wrapping_add(BLOCK));
+        for l in 0..LANES {
+            lanes[l] = further(lanes[l], group[l]);
+        }
+    }
+    for (lane, &v) in lanes.iter_mut().zip(rest) {
+        *lane = further(*lane, v);
+    }
+    for width in [32, 16, 8, 4, 2, 1] {
+        for l in 0..width {
+            lanes[l] = further(lanes[l], lanes[l + width]);
+        }
+    }
+    lanes[0]
 }
 
 versions! {
-    /// The same for `cols <= STRIP` neighbouring lines.
+    /// The same for `cols <= WIDE` neighbouring lines.
     ///
     /// # Safety
     /// `x` has `n > 0` rows of `cols` elements, `step` apart, `to` has `cols`.
@@ -172,12 +211,13 @@ unsafe fn down_body<T: Real>(greatest: bool, n: usize, step: usize, cols: usize,
 
 #[inline(always)]
 unsafe fn walk<T: Real, const GREATEST: bool>(n: usize, step: usize, cols: usize, x: *const T, to: *mut i64) {
-    let (mut best, mut places) = ([T::ZERO; STRIP], [0u32; STRIP]);
+    let (mut best, mut places) = ([T::ZERO; WIDE], [0u32; WIDE]);
     // SAFETY: rows of the caller's array.
     unsafe {
         best[..cols].copy_from_slice(std::slice::from_raw_parts(x, cols));
         for r in 1..n {
             let row = std::slice::from_raw_parts(x.add(r * step), cols);
+            lanes::prefetch(cols, row.as_ptr().wrapping_add(AHEAD * step));
             for ((best, place), &v) in best[..cols].iter_mut().zip(&mut places[..cols]).zip(row) {
                 let better = beats(GREATEST, v, *best);
                 *best = if better { v } else { *best };

@@ -87,6 +87,7 @@ pub unsafe fn fold<T, A, U, S, M, F>(
         leaf: leaf::<T, A, S, M>,
         column: columns::<T, A, S, 1>,
         columns: columns::<T, A, S, TOGETHER>,
+        merge_columns: merge_columns::<A, M>,
         merge: &op.merge,
         finish: &op.finish,
     };
@@ -106,6 +107,7 @@ struct Ops<'a, T, A, U> {
     leaf: unsafe fn(step: *const (), merge: *const (), init: A, x: *const T, n: usize, position: usize) -> A,
     column: Columns<T, A>,
     columns: Columns<T, A>,
+    merge_columns: unsafe fn(merge: *const (), sums: *mut A, later: *const A, n: usize),
     merge: &'a (dyn Fn(A, A) -> A + Sync),
     finish: &'a (dyn Fn(A) -> U + Sync),
 }
@@ -190,6 +192,30 @@ unsafe fn columns_body<T: Compute, A: Copy, S: Fn(A, T, usize) -> A, const R: us
         }
         *sum = a;
     }
+}
+
+versions! {
+    /// Joins `n` neighbouring accumulators with later ones.
+    ///
+    /// # Safety
+    /// `merge` points to an `M`, `sums` and `later` to `n` accumulators each, which do not overlap.
+    unsafe fn merge_columns[A: Copy, M: Fn(A, A) -> A][A, M](
+        merge: *const (), sums: *mut A, later: *const A, n: usize,
+    ) = merge_columns_body
+}
+
+#[inline(always)]
+unsafe fn merge_columns_body<A: Copy, M: Fn(A, A) -> A>(
+    merge: *const (),
+    sums: *mut A,
+    later: *const A,
+    n: usize,
+) {
+    // SAFETY: the caller's contract.
+    let (merge, sums, later) = unsafe {
+        (&*merge.cast::<M>(), std::slice::from_raw_parts_mut(sums, n), std::slice::from_raw_parts(later, n))
+    };
+    sums.iter_mut().zip(later).for_each(|(sum, &later)| *sum = merge(*sum, later));
 }
 
 /// What all tasks of one call share.
@@ -289,9 +315,10 @@ unsafe fn drive<T: Compute, A: Copy + Send + Sync, U: Compute>(
         let mut step = 1;
         while step < chunks {
             for c in (0..chunks - step).step_by(2 * step) {
-                for j in 0..n {
-                    sums[c * width + j] = (ops.merge)(sums[c * width + j], sums[(c + step) * width + j]);
-                }
+                let (earlier, later) = sums.split_at_mut((c + step) * width);
+                let (earlier, later) = (&mut earlier[c * width..][..n], &later[..n]);
+                // SAFETY: `n` accumulators each, and the closure of this reduction.
+                unsafe { (ops.merge_columns)(ops.merge_fn, earlier.as_mut_ptr(), later.as_ptr(), n) };
             }
             step *= 2;
         }
@@ -499,9 +526,8 @@ impl<T: Compute, A: Copy + Send + Sync, U: Compute> Job<'_, T, A, U> {
             if start == from {
                 sums.copy_from_slice(leaf);
             } else {
-                for (a, b) in sums.iter_mut().zip(leaf) {
-                    *a = (ops.merge)(*a, *b);
-                }
+                // SAFETY: `n` accumulators each, and the closure of this reduction.
+                unsafe { (ops.merge_columns)(ops.merge_fn, sums.as_mut_ptr(), leaf.as_ptr(), n) };
             }
         }
     }
