@@ -9,6 +9,7 @@ mod conv;
 mod copy;
 mod elem;
 mod gemm;
+mod index;
 mod isa;
 mod lanes;
 mod lines;
@@ -31,8 +32,9 @@ pub use conv::{Conv2d, conv2d, conv2d_backward_bias, conv2d_backward_input, conv
 pub use copy::{Scalar, copy, copy_past_caches, fill};
 pub use elem::{Dst, Elem, Src};
 pub use gemm::{Operand, Output, Real, batched, dot, gemm, gemm_i64};
+pub use index::{count_flags, gather, places, scatter_add, take_slices};
 pub use isa::{Isa, isa};
-pub use lines::{Lines, Running, cumsum, flip, gather, order, take_slices};
+pub use lines::{Lines, Running, cumsum, flip, order};
 pub use lstm::{Lstm, LstmGrads, lstm, lstm_backward};
 pub use map::{FLAT, Flat, Inlined, Rows, map, map_flat};
 pub use math::Float;

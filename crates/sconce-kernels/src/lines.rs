@@ -1,15 +1,16 @@
-//! Operations along the lines of adjacent `[outer, n, inner]` arrays: order, running sums, and moves of elements.
+//! Operations along the lines of adjacent `[outer, n, inner]` arrays: order, running sums, and turning around.
 
 use crate::Elem;
 use crate::compute::Stored;
 use crate::isa::versions;
 use crate::par::{self, Shared};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Elements per task.
-const GRAIN: usize = 16 * 1024;
+pub(crate) const GRAIN: usize = 16 * 1024;
 /// Elements from which one line is worth sorting on several threads.
 const LONG: usize = 1 << 16;
+/// Elements of a line that are compared with the least ones found so far, one after the other.
+const BLOCK: usize = 64;
 /// Neighbouring lines that are summed together.
 const STRIP: usize = 64;
 /// Adjacent lines that are summed together, each sum waiting for the one before it.
@@ -72,20 +73,19 @@ pub unsafe fn order(lines: Lines, elem: Elem, x: *const u8, k: usize, descending
 }
 
 /// A number whose order as an integer is that of the float: NaN last, both zeros equal.
+#[inline(always)]
 fn single_key(v: f32) -> u32 {
-    if v.is_nan() {
-        return u32::MAX;
-    }
     let bits = (v + 0.0).to_bits();
-    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+    // All bits of what is negative are turned, the first one of the rest: half of all signs would be guessed wrong.
+    let key = bits ^ ((bits as i32 >> 31) as u32 | 1 << 31);
+    if v.is_nan() { u32::MAX } else { key }
 }
 
+#[inline(always)]
 fn double_key(v: f64) -> u64 {
-    if v.is_nan() {
-        return u64::MAX;
-    }
     let bits = (v + 0.0).to_bits();
-    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+    let key = bits ^ ((bits as i64 >> 63) as u64 | 1 << 63);
+    if v.is_nan() { u64::MAX } else { key }
 }
 
 fn integer_key<S: Stored>(v: S) -> u32 {
@@ -128,7 +128,7 @@ unsafe fn by_wide_key<S: Stored>(
 }
 
 /// Orders pairs of key and place, which are all different: any way of sorting gives one result.
-unsafe fn arranged<S: Stored, P: Ord + Copy + Send>(
+unsafe fn arranged<S: Stored, P: Ord + Copy + Default + Send>(
     lines: Lines,
     x: *const u8,
     k: usize,
@@ -143,12 +143,9 @@ unsafe fn arranged<S: Stored, P: Ord + Copy + Send>(
     let (x, places) = (Shared(x.cast_mut().cast::<S>()), Shared(places));
     let one = |line: usize, pairs: &mut Vec<P>, parallel: bool| {
         let (from, to) = (lines.start(line, n), lines.start(line, k));
-        pairs.clear();
-        // SAFETY: the elements of this line.
-        pairs.extend((0..n).map(|i| pair(unsafe { *x.get().add(from + i * inner) }, i)));
-        if k < n {
-            pairs.select_nth_unstable(k - 1);
-        }
+        // SAFETY: elements of this line, of which there are `n`.
+        let pairs_from = |first, to: &mut [P]| unsafe { fill(&pair, first, inner, x.get().add(from), to) };
+        least(n, k, pairs_from, pairs);
         if parallel {
             rayon::slice::ParallelSliceMut::par_sort_unstable(&mut pairs[..k]);
         } else {
@@ -164,9 +161,63 @@ unsafe fn arranged<S: Stored, P: Ord + Copy + Send>(
         return;
     }
     par::for_ranges(lines.count(), (GRAIN / n).max(1), |from, to| {
-        let mut pairs = Vec::with_capacity(n);
+        let mut pairs = Vec::new();
         (from..to).for_each(|line| one(line, &mut pairs, false));
     });
+}
+
+versions! {
+    /// Makes the pairs of the elements from `first` on, which are `step` apart.
+    ///
+    /// # Safety
+    /// `x` points to the element 0 of a line that has those.
+    unsafe fn fill[S: Stored, P, F: Fn(S, usize) -> P][S, P, F](
+        pair: &F, first: usize, step: usize, x: *const S, to: &mut [P],
+    ) = fill_body
+}
+
+#[inline(always)]
+unsafe fn fill_body<S: Stored, P, F: Fn(S, usize) -> P>(
+    pair: &F,
+    first: usize,
+    step: usize,
+    x: *const S,
+    to: &mut [P],
+) {
+    for (i, to) in (first..).zip(to) {
+        // SAFETY: element `i` of the line.
+        *to = pair(unsafe { *x.add(if step == 1 { i } else { i * step }) }, i);
+    }
+}
+
+/// Puts the `k` least of `n` pairs, which are all different, first; what is greater than `k` of those before it is not
+/// kept. `fill(first, to)` makes the pairs from `first` on.
+#[inline(always)]
+fn least<P: Ord + Copy + Default>(n: usize, k: usize, fill: impl Fn(usize, &mut [P]), kept: &mut Vec<P>) {
+    let room = (2 * k + BLOCK).min(n);
+    kept.resize(room, P::default());
+    fill(0, kept);
+    if k == n {
+        return;
+    }
+    let (mut len, mut at) = (room, room);
+    loop {
+        let (_, &mut bound, _) = kept[..len].select_nth_unstable(k - 1);
+        if at == n {
+            return;
+        }
+        len = k;
+        while at < n && len + BLOCK <= room {
+            let count = BLOCK.min(n - at);
+            let from = len;
+            fill(at, &mut kept[from..from + count]);
+            for i in from..from + count {
+                kept[len] = kept[i];
+                len += usize::from(kept[len] < bound);
+            }
+            at += count;
+        }
+    }
 }
 
 /// A type of running sums: floats are summed in double precision.
@@ -323,70 +374,7 @@ macro_rules! with_size {
         }
     };
 }
-
-/// Copies slices: slice `j` of each group of lines of the result is slice `index[j]` of the source; elements have `size`
-/// bytes. Returns whether all indices are less than `n` and not negative; where one is not, nothing is copied.
-///
-/// # Safety
-/// `from` is valid for `lines` from any thread, `to` for `outer · index.len() · inner` elements, and they do not overlap.
-pub unsafe fn take_slices(lines: Lines, size: usize, index: &[i64], from: *const u8, to: *mut u8) -> bool {
-    let (k, bytes) = (index.len(), lines.inner * size);
-    let (from, to, wrong) = (Shared(from.cast_mut()), Shared(to), AtomicBool::new(false));
-    par::for_ranges(lines.outer * k, (4 * GRAIN / bytes.max(1)).max(1), |first, last| {
-        for r in first..last {
-            let i = index[r % k] as usize;
-            if i >= lines.n {
-                wrong.store(true, Relaxed);
-                continue;
-            }
-            let source = r / k * lines.n + i;
-            // SAFETY: a slice of each; this task alone writes slice `r`.
-            unsafe {
-                std::ptr::copy_nonoverlapping(from.get().add(source * bytes), to.get().add(r * bytes), bytes);
-            }
-        }
-    });
-    !wrong.into_inner()
-}
-
-/// Copies elements of `size` bytes, a power of two up to 16: `to[o, j, i] = from[o, index[o, j, i], i]`, with `k` elements
-/// in a line of `to`. Returns as [`take_slices`] does.
-///
-/// # Safety
-/// As for [`take_slices`]; `to` has an element for each index.
-pub unsafe fn gather(
-    lines: Lines,
-    size: usize,
-    k: usize,
-    index: &[i64],
-    from: *const u8,
-    to: *mut u8,
-) -> bool {
-    let Lines { outer, n, inner } = lines;
-    assert_eq!(index.len(), outer * k * inner, "an index for each element");
-    let (from, to, wrong) = (Shared(from.cast_mut()), Shared(to), AtomicBool::new(false));
-    // A line of adjacent elements is a row; else what is adjacent of the lines is.
-    let (rows, width, per_group) = if inner == 1 { (outer, k, 1) } else { (outer * k, inner, k) };
-    with_size!(size, U => par::for_ranges(rows, (GRAIN / width.max(1)).max(1), |first, last| {
-        for r in first..last {
-            let (index, source) = (&index[r * width..(r + 1) * width], r / per_group * n * inner);
-            // SAFETY: row `r` of the result, which this task alone writes, from elements of the source.
-            unsafe {
-                let (from, to) = (from.get().cast::<U>().add(source), to.get().cast::<U>().add(r * width));
-                for (i, &index) in index.iter().enumerate() {
-                    let index = index as usize;
-                    if index < n {
-                        let place = if inner == 1 { index } else { index * inner + i };
-                        to.add(i).write_unaligned(from.add(place).read_unaligned());
-                    } else {
-                        wrong.store(true, Relaxed);
-                    }
-                }
-            }
-        }
-    }));
-    !wrong.into_inner()
-}
+pub(crate) use with_size;
 
 /// Copies an adjacent array with some dimensions turned around.
 ///

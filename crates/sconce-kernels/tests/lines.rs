@@ -30,7 +30,7 @@ fn each_line(l: Lines, mut f: impl FnMut(usize, usize, &dyn Fn(usize) -> usize))
 
 fn check_order<T: Copy>(l: Lines, elem: Elem, x: &[T], less: impl Fn(T, T) -> bool) {
     for descending in [false, true] {
-        for k in [l.n, l.n / 2, 1, 0] {
+        for k in [l.n, l.n / 2, l.n / 8, 1, 0] {
             let mut places = vec![-1; l.outer * k * l.inner];
             unsafe { order(l, elem, x.as_ptr().cast(), k, descending, places.as_mut_ptr()) };
             each_line(l, |o, i, at| {
@@ -153,6 +153,52 @@ fn moves_of_elements() {
                 }
             });
         }
+    }
+}
+
+#[test]
+fn sums_at_indices() {
+    let mut rng = Lcg(66);
+    for l in shapes() {
+        let (n, k) = (l.outer * l.n * l.inner, l.n / 2 + 1);
+        let lines = Lines { n: k, ..l };
+        let start: Vec<i64> = (0..n as i64).collect();
+        let from: Vec<i64> = (0..l.outer * k * l.inner).map(|i| 1000 * i as i64).collect();
+        for (per_slice, with_start) in [(false, false), (false, true), (true, false), (true, true)] {
+            let mut index: Vec<i64> =
+                (0..if per_slice { k } else { from.len() }).map(|_| rng.below(l.n) as i64).collect();
+            let mut expected = if with_start { start.clone() } else { vec![0; n] };
+            each_line(lines, |o, i, at| {
+                for j in 0..k {
+                    let slice = index[if per_slice { j } else { at(j) }] as usize;
+                    expected[(o * l.n + slice) * l.inner + i] += from[at(j)];
+                }
+            });
+            let run = |index: &[i64]| {
+                let (start, mut y) = (with_start.then_some(start.as_ptr()), vec![-1; n]);
+                let add = |a: i64, b: i64| a + b;
+                (unsafe { scatter_add(l, k, index, from.as_ptr(), start, y.as_mut_ptr(), add) }, y)
+            };
+            assert_eq!(run(&index), (true, expected), "{l:?}, per slice {per_slice}");
+            for wrong in [-1, l.n as i64] {
+                index[0] = wrong;
+                assert!(!run(&index).0, "{l:?}, per slice {per_slice}");
+            }
+        }
+    }
+}
+
+#[test]
+fn places_of_flags() {
+    let mut rng = Lcg(67);
+    for n in [0, 1, 700, if cfg!(miri) { 900 } else { 200_000 }] {
+        let flags: Vec<u8> = (0..n).map(|_| (rng.below(3) as u8).saturating_sub(1)).collect();
+        let expected: Vec<i64> = (0..n as i64).filter(|&i| flags[i as usize] != 0).collect();
+        let counts = count_flags(&flags);
+        assert_eq!(counts.iter().sum::<usize>(), expected.len());
+        let mut found = vec![-1; expected.len()];
+        unsafe { places(&flags, &counts, found.as_mut_ptr()) };
+        assert_eq!(found, expected);
     }
 }
 
