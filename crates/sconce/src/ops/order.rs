@@ -69,6 +69,35 @@ fn select<T: Copy>(x: &[T], k: usize, compare: impl Fn(T, T) -> Ordering) -> usi
     *places.select_nth_unstable_by(k, by).1
 }
 
+/// The rows of a matrix's `k` greatest (or least) elements, where PyTorch finds them.
+fn first_of_lines(x: &Tensor, k: usize, largest: bool) -> Result<Tensor> {
+    const OP: &str = "topk";
+    let directed = |order: Ordering| if largest { order.reverse() } else { order };
+    let write = |places: Vec<usize>, y: &mut [i64]| {
+        y.iter_mut().zip(places).for_each(|(y, place)| *y = place as i64);
+    };
+    let places = match kind(OP, x.dtype())? {
+        Kind::I64 => along(OP, x, 1, |x: &[i64], y: &mut [i64]| {
+            write(first_places(x, k, |a, b| directed(a.cmp(&b))), y);
+        })?,
+        _ => along(OP, x, 1, |x: &[f64], y: &mut [i64]| {
+            write(first_places(x, k, |a, b| directed(ascending(a, b))), y);
+        })?,
+    };
+    places.narrow(1, 0, k)
+}
+
+/// The lines with two neighbours that are equal, or both NaN: a vector of their numbers.
+fn ties(op: &str, x: &Tensor, dim: usize) -> Result<Tensor> {
+    let (count, d) = (x.shape().get(dim).copied().unwrap_or(1), dim as isize);
+    if count < 2 {
+        return Tensor::zeros([0], DType::I64);
+    }
+    let (here, next) = (x.narrow(d, 0, count - 1)?, x.narrow(d, 1, count - 1)?);
+    let tied = here.eq(&next)?.logical_or(&here.isnan()?.logical_and(&next.isnan()?)?)?;
+    driver::lines::places(op, &tied.any(d)?)
+}
+
 /// The median of all elements. As with the extremes of all, equal ones share its gradient.
 #[derive(Debug)]
 struct MedianOfAll {
@@ -190,48 +219,21 @@ impl Tensor {
         if k > size {
             return Err(Error::index(format!("{OP}: k is {k} for a dimension of size {size}")));
         }
-        if let Some(indices) =
-            self.places_without_ties(OP, d, if self.dim() == 0 { 1 } else { k }, largest)?
-        {
-            return Ok((self.gather(dim, &indices)?, indices));
+        let k = if self.dim() == 0 { 1 } else { k };
+        // Which of equal elements are found, and in what order, is up to the algorithm: in lines where two neighbours in order
+        // are equal, or the first element that is left out, it is PyTorch's.
+        let found = driver::lines::order(OP, self, d, (k + 1).min(size), largest)?;
+        let tied = ties(OP, &self.detach().gather(dim, &found)?, d)?;
+        let mut indices =
+            if found.shape().get(d) > Some(&k) { found.narrow(dim, 0, k)?.copy()? } else { found };
+        if tied.numel() > 0 {
+            let lines = self.detach().movedim(dim, -1)?.reshape([-1, size as isize])?;
+            let exact = first_of_lines(&lines.index_select(0, &tied)?, k, largest)?;
+            let moved = indices.movedim(dim, -1)?;
+            let all = moved.reshape([-1, k as isize])?.index_copy(0, &tied, &exact)?;
+            indices = all.reshape(moved.shape())?.movedim(-1, dim)?.contiguous()?;
         }
-        let directed = |order: Ordering| if largest { order.reverse() } else { order };
-        let write = |places: Vec<usize>, y: &mut [i64]| {
-            y.iter_mut().zip(places).for_each(|(y, place)| *y = place as i64);
-        };
-        let places = match kind(OP, self.dtype())? {
-            Kind::I64 => along(OP, self, d, |x: &[i64], y: &mut [i64]| {
-                write(first_places(x, k, |a, b| directed(a.cmp(&b))), y);
-            })?,
-            _ => along(OP, self, d, |x: &[f64], y: &mut [i64]| {
-                write(first_places(x, k, |a, b| directed(ascending(a, b))), y);
-            })?,
-        };
-        let indices = if self.dim() == 0 { places } else { places.narrow(dim, 0, k)?.copy()? };
         Ok((self.gather(dim, &indices)?, indices))
-    }
-
-    /// Where the first `k` elements of each line are, in order, if no two of them and the next are equal: then they are
-    /// the same whatever finds them.
-    fn places_without_ties(
-        &self,
-        op: &str,
-        dim: usize,
-        k: usize,
-        descending: bool,
-    ) -> Result<Option<Tensor>> {
-        let size = self.shape().get(dim).copied().unwrap_or(1);
-        let places = driver::lines::order(op, self, dim, (k + 1).min(size), descending)?;
-        let (dim, count) = (dim as isize, places.shape().get(dim).copied().unwrap_or(1));
-        if count > 1 {
-            let found = self.detach().gather(dim, &places)?;
-            let (here, next) = (found.narrow(dim, 0, count - 1)?, found.narrow(dim, 1, count - 1)?);
-            let tied = here.eq(&next)?.logical_or(&here.isnan()?.logical_and(&next.isnan()?)?)?;
-            if tied.any(())?.item_i64()? != 0 {
-                return Ok(None);
-            }
-        }
-        if count <= k { Ok(Some(places)) } else { places.narrow(dim, 0, k)?.copy().map(Some) }
     }
 
     /// The median of all elements: the lower one of two, NaN where there is one, and of nothing.

@@ -4,6 +4,7 @@
 use sconce_kernels::Lines;
 
 use super::{Fresh, address, elem, lock_reads};
+use crate::tensor::dtype::Element;
 use crate::tensor::{DType, Dims, Tensor};
 use crate::{Error, Result};
 
@@ -60,7 +61,19 @@ pub(crate) fn cumsum(op: &str, x: &Tensor, dim: usize, backwards: bool) -> Resul
     Ok(out.tensor())
 }
 
-/// The slices of a tensor of any dtype at checked indices.
+/// An error about the first index outside of `size`, of some where there is one.
+#[cold]
+fn out_of_range(op: &str, index: &Tensor, size: usize) -> Error {
+    let outside = index.with_slice(|index: &[i64]| index.iter().copied().find(|&i| i as u64 >= size as u64));
+    match outside {
+        Ok(i) => {
+            Error::index(format!("{op}: index {} is out of range for size {size}", i.unwrap_or_default()))
+        }
+        Err(e) => e,
+    }
+}
+
+/// The slices of a tensor of any dtype at indices; an error if one is out of range.
 pub(crate) fn take_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
     let (x, lines) = (x.dense()?, lines(x.shape(), dim));
     if x.dim() == 0 && index.numel() != 1 {
@@ -77,8 +90,7 @@ pub(crate) fn take_slices(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> R
         let from = address(&x).cast_const();
         sconce_kernels::take_slices(lines, x.dtype().size(), indices(&index), from, out.ptr())
     };
-    assert!(valid, "checked by the caller");
-    Ok(out.tensor())
+    if valid { Ok(out.tensor()) } else { Err(out_of_range(op, &index, lines.n)) }
 }
 
 /// The elements of a dense tensor of indices.
@@ -91,8 +103,8 @@ unsafe fn indices(index: &Tensor) -> &[i64] {
     unsafe { std::slice::from_raw_parts(address(index).cast_const().cast(), index.numel()) }
 }
 
-/// The elements of a tensor of any dtype at checked indices, one for each; of indices without the dimension there is one
-/// for each line.
+/// The elements of a tensor of any dtype at indices, one for each; of indices without the dimension there is one for each
+/// line. An error if one is out of range.
 pub(crate) fn gather(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result<Tensor> {
     let (x, index) = (x.dense()?, index.dense()?);
     let lines = lines(x.shape(), dim);
@@ -109,7 +121,49 @@ pub(crate) fn gather(op: &str, x: &Tensor, dim: usize, index: &Tensor) -> Result
         let from = address(&x).cast_const();
         sconce_kernels::gather(lines, x.dtype().size(), k, indices(&index), from, out.ptr())
     };
-    assert!(valid, "checked by the caller");
+    if valid { Ok(out.tensor()) } else { Err(out_of_range(op, &index, lines.n)) }
+}
+
+/// `start`, or zeros, with the elements of `from` added at indices along a dimension: one for each, or one for each slice.
+/// The tensors are of `T`; an error if an index is out of range.
+pub(crate) fn scatter_add<T: Element>(
+    op: &str,
+    (shape, start): (&[usize], Option<&Tensor>),
+    dim: usize,
+    index: &Tensor,
+    from: &Tensor,
+    add: impl Fn(T, T) -> T + Sync,
+) -> Result<Tensor> {
+    let (from, index, start) = (from.dense()?, index.dense()?, start.map(Tensor::dense).transpose()?);
+    let (start, lines) = (start.as_ref(), lines(shape, dim));
+    let k = from.shape().get(dim).copied().unwrap_or(1);
+    let same_lines = lines.outer * k * lines.inner == from.numel();
+    let indices_fit = index.numel() == k || index.numel() == from.numel();
+    let typed = from.dtype() == T::DTYPE && start.is_none_or(|t| t.dtype() == T::DTYPE && t.shape() == shape);
+    assert!(same_lines && indices_fit && typed, "checked by the caller");
+    let out = Fresh::new(op, shape, T::DTYPE)?;
+    let _locks = lock_reads(op, &[&from, &index, start.unwrap_or(&from)])?;
+    // SAFETY: the inputs are row-major, of this type and these lines, and locked; the output is new. Zeros are a value of
+    // every `Element`.
+    let valid = unsafe {
+        let (from, to) = (address(&from).cast_const().cast::<T>(), out.ptr());
+        let start = start.map(|t| address(t).cast_const().cast());
+        sconce_kernels::scatter_add(lines, k, indices(&index), from, start, to, add)
+    };
+    if valid { Ok(out.tensor()) } else { Err(out_of_range(op, &index, lines.n)) }
+}
+
+/// The places of the elements that are true, counted row-major: a vector of int64.
+pub(crate) fn places(op: &str, flags: &Tensor) -> Result<Tensor> {
+    let flags = flags.dense()?;
+    assert_eq!(flags.dtype(), DType::Bool, "checked by the caller");
+    let _locks = lock_reads(op, &[&flags])?;
+    // SAFETY: row-major elements of one byte, which are locked.
+    let bytes = unsafe { std::slice::from_raw_parts(address(&flags).cast_const(), flags.numel()) };
+    let counts = sconce_kernels::count_flags(bytes);
+    let out = Fresh::new(op, &[counts.iter().sum()], DType::I64)?;
+    // SAFETY: the output is new, with an element for each flag that was counted.
+    unsafe { sconce_kernels::places(bytes, &counts, out.ptr()) };
     Ok(out.tensor())
 }
 

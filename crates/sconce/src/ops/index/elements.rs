@@ -65,33 +65,6 @@ pub(super) fn scatter_elements<const S: usize>(
     }
 }
 
-/// `out[o, index[o, j, i], i] += from[o, j, i]`, or with `index[j]` where there is one for each `j`.
-fn add_elements<T: Copy>(
-    from: &[T],
-    out: &mut [T],
-    index: &[i64],
-    x: Around,
-    k: usize,
-    add: impl Fn(T, T) -> T,
-) {
-    let Around { n, inner, .. } = x;
-    let plane = (k * inner).max(1);
-    let one_per_slice = index.len() == k && from.len() != k;
-    for (o, from) in from.chunks_exact(plane).enumerate() {
-        let out = &mut out[o * n * inner..];
-        if one_per_slice {
-            for (from, &index) in from.chunks_exact(inner).zip(index) {
-                let out = &mut out[index as usize * inner..][..inner];
-                out.iter_mut().zip(from).for_each(|(a, &b)| *a = add(*a, b));
-            }
-        } else {
-            each_place(&index[o * plane..][..plane], inner, |place, at| {
-                out[place] = add(out[place], from[at])
-            });
-        }
-    }
-}
-
 /// A copy of `x` with `from` added at indices: one per element of `from`, or one per slice along `dim`.
 pub(super) fn add_at(op: &str, x: &Tensor, dim: usize, index: &Tensor, from: &Tensor) -> Result<Tensor> {
     added(op, x.shape(), Some(x), dim, index, from)
@@ -110,41 +83,22 @@ fn added(
     index: &Tensor,
     from: &Tensor,
 ) -> Result<Tensor> {
-    let around = Around::new(shape, dim);
-    let k = from.shape().get(dim).copied().unwrap_or(1);
-    let dtype = x.map_or(from.dtype(), Tensor::dtype);
     fn run<T: Element>(
         op: &str,
         (shape, x): (&[usize], Option<&Tensor>),
+        dim: usize,
         index: &Tensor,
         from: &Tensor,
-        add: impl FnOnce(&[T], &mut [T], &[i64]),
+        add: impl Fn(T, T) -> T + Sync,
     ) -> Result<Tensor> {
         let start = x.map(|x| x.detach().to(T::DTYPE)).transpose()?;
-        let from = from.detach().to(T::DTYPE)?.contiguous()?;
-        from.with_slice(|from: &[T]| {
-            index.with_slice(|index: &[i64]| {
-                driver::build(op, shape, |out: &mut [T]| {
-                    if let Some(start) = &start {
-                        start.with_slice(|start: &[T]| out.copy_from_slice(start))?;
-                    }
-                    add(from, out, index);
-                    Ok(())
-                })
-            })
-        })??
+        driver::lines::scatter_add(op, (shape, start.as_ref()), dim, index, &from.detach().to(T::DTYPE)?, add)
     }
-    let start = (shape, x);
+    let (start, dtype) = ((shape, x), x.map_or(from.dtype(), Tensor::dtype));
     match kind(op, dtype)? {
-        Kind::F32 => run::<f32>(op, start, index, from, |from, out, index| {
-            add_elements(from, out, index, around, k, |a, b| a + b);
-        }),
-        Kind::F64 => run::<f64>(op, start, index, from, |from, out, index| {
-            add_elements(from, out, index, around, k, |a, b| a + b);
-        }),
-        Kind::I64 => run::<i64>(op, start, index, from, |from, out, index| {
-            add_elements(from, out, index, around, k, i64::wrapping_add);
-        }),
+        Kind::F32 => run::<f32>(op, start, dim, index, from, |a, b| a + b),
+        Kind::F64 => run::<f64>(op, start, dim, index, from, |a, b| a + b),
+        Kind::I64 => run::<i64>(op, start, dim, index, from, i64::wrapping_add),
     }?
     .to(dtype)
 }

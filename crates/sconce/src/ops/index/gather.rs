@@ -3,7 +3,7 @@
 use smallvec::smallvec;
 
 use super::elements::{Around, add_at, by_size, move_elements, scatter_elements, sum_at};
-use super::{checked, index, same_dtype};
+use super::{checked, index, integers, same_dtype};
 use crate::autograd::{Grads, Op, Saved, Saves, apply, apply_inplace, is_grad_enabled};
 use crate::ops::driver;
 use crate::ops::registry::{OpInfo, Sample};
@@ -112,6 +112,13 @@ impl Op for Scatter {
 
 /// What a call with one index per element comes down to: the dimension and the checked indices.
 pub(super) fn per_element(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
+    let (d, index) = unchecked(op, x, dim, index)?;
+    let size = x.shape().get(d).copied().unwrap_or(1);
+    Ok((d, checked(op, &index, size)?))
+}
+
+/// The same where the kernel checks the indices.
+fn unchecked(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> Result<(usize, Tensor)> {
     let d = wrap_dim(op, dim, x.dim())?;
     if index.numel() > 0 && x.dim().max(1) != index.dim().max(1) {
         return Err(Error::shape(format!(
@@ -120,8 +127,7 @@ pub(super) fn per_element(op: &str, x: &Tensor, dim: isize, index: &Tensor) -> R
             x.shape()
         )));
     }
-    let size = x.shape().get(d).copied().unwrap_or(1);
-    Ok((d, checked(op, index, size)?))
+    Ok((d, integers(op, index)?))
 }
 
 /// The leading part of `t` of the size of `index` in each dimension but `except`.
@@ -170,7 +176,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn gather(&self, dim: isize, index: &Tensor) -> Result<Tensor> {
-        let (d, index) = per_element("gather", self, dim, index)?;
+        let (d, index) = unchecked("gather", self, dim, index)?;
         if index.numel() == 0 {
             return self.reshape([-1])?.narrow(0, 0, 0)?.copy()?.reshape(index.shape());
         }
@@ -223,7 +229,7 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn scatter_add(&self, dim: isize, index: &Tensor, source: &Tensor) -> Result<Tensor> {
-        let (d, index) = per_element("scatter_add", self, dim, index)?;
+        let (d, index) = unchecked("scatter_add", self, dim, index)?;
         let Some(source) = scattered("scatter_add", self, &index, source.into())? else { return self.copy() };
         self.with_leading(d, &index, |part| apply(ScatterAdd { dim: d }, &[part, &index, &source]))
     }
@@ -234,7 +240,7 @@ impl Tensor {
     ///
     /// As [`scatter_`](Self::scatter_).
     pub fn scatter_add_(&self, dim: isize, index: &Tensor, source: &Tensor) -> Result<()> {
-        let (d, index) = per_element("scatter_add_", self, dim, index)?;
+        let (d, index) = unchecked("scatter_add_", self, dim, index)?;
         let Some(source) = scattered("scatter_add_", self, &index, source.into())? else { return Ok(()) };
         apply_inplace(
             ScatterAdd { dim: d },

@@ -1,5 +1,8 @@
 //! Positions and elements that a condition picks.
 
+use super::slices::IndexSelect;
+use crate::autograd::apply;
+use crate::ops::driver;
 use crate::ops::registry::{OpInfo, Sample};
 use crate::tensor::layout::broadcast;
 use crate::tensor::{DType, Tensor};
@@ -18,26 +21,23 @@ impl Tensor {
     /// # Ok::<(), sconce::Error>(())
     /// ```
     pub fn nonzero(&self) -> Result<Tensor> {
-        let flags = self.detach().to(DType::Bool)?;
-        let positions: Vec<i64> = flags.with_slice(|x: &[bool]| {
-            let mut positions = Vec::new();
-            for (flat, _) in x.iter().enumerate().filter(|(_, x)| **x) {
-                let start = positions.len();
-                let mut rest = flat;
-                for &n in self.shape().iter().rev() {
-                    positions.push((rest % n) as i64);
-                    rest /= n;
+        let flat = driver::lines::places("nonzero", &self.detach().to(DType::Bool)?)?;
+        let (count, rank) = (flat.numel(), self.dim());
+        if rank == 1 {
+            return flat.reshape([count, 1]);
+        }
+        flat.with_slice(|flat: &[i64]| {
+            driver::build("nonzero", &[count, rank], |out: &mut [i64]| {
+                for (&at, position) in flat.iter().zip(out.chunks_exact_mut(rank.max(1))) {
+                    let mut rest = at as usize;
+                    for (to, &n) in position.iter_mut().zip(self.shape()).rev() {
+                        *to = (rest % n) as i64;
+                        rest /= n;
+                    }
                 }
-                positions[start..].reverse();
-            }
-            positions
-        })?;
-        let count = if self.dim() == 0 {
-            self.numel() * usize::from(flags.item()? != 0.0)
-        } else {
-            positions.len() / self.dim()
-        };
-        Tensor::from_vec(positions, [count, self.dim()])
+                Ok(())
+            })
+        })?
     }
 
     /// The elements where a bool mask holds, in row-major order; both broadcast.
@@ -59,8 +59,8 @@ impl Tensor {
             )));
         }
         let shape = broadcast("masked_select", self.shape(), mask.shape())?;
-        let positions = mask.expand(shape.as_slice())?.reshape([-1])?.nonzero()?.squeeze(1)?;
-        self.expand(shape.as_slice())?.reshape([-1])?.index_select(0, &positions)
+        let places = driver::lines::places("masked_select", &mask.expand(shape.as_slice())?)?;
+        apply(IndexSelect { dim: 0 }, &[&self.expand(shape.as_slice())?.reshape([-1])?, &places])
     }
 }
 

@@ -23,12 +23,17 @@ pub(super) use slices::SLICES;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
-/// Indices as row-major int64, all below `size`.
-pub(super) fn checked(op: &str, index: &Tensor, size: usize) -> Result<Tensor> {
+/// Indices as row-major int64.
+fn integers(op: &str, index: &Tensor) -> Result<Tensor> {
     if index.numel() > 0 && !matches!(index.dtype(), DType::I64 | DType::I32) {
         return Err(Error::dtype(format!("{op}: indices must be int64 or int32, found {}", index.dtype())));
     }
-    let index = index.to(DType::I64)?.contiguous()?;
+    index.to(DType::I64)?.contiguous()
+}
+
+/// Indices as row-major int64, all below `size`.
+pub(super) fn checked(op: &str, index: &Tensor, size: usize) -> Result<Tensor> {
+    let index = integers(op, index)?;
     let wrong = index.with_slice(|all: &[i64]| {
         // Whole blocks at a time, which the compiler makes vectors of.
         let outside = |i: i64| i as u64 >= size as u64;
