@@ -199,6 +199,19 @@ impl<T: Clone> Args<T> {
         self.number(name).map(Number::as_f64)
     }
 
+    /// Floats, or one float in their place.
+    pub(crate) fn floats(&self, name: &str) -> Result<Vec<f64>, Stop> {
+        let float = |value: &Value<T>| match value {
+            Value::Int(i) => Ok(*i as f64),
+            Value::Float(x) => Ok(*x),
+            value => unsupported(format!("{name} has {}, not a number", value.kind())),
+        };
+        match self.value(name).items() {
+            Some(items) => items.iter().map(float).collect(),
+            None => Ok(vec![float(self.value(name))?]),
+        }
+    }
+
     /// An int of 64 bits.
     pub(crate) fn int(&self, name: &str) -> Result<i64, Stop> {
         int_of(name, self.value(name))

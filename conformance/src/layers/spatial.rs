@@ -4,7 +4,7 @@ use sconce::nn;
 
 use super::{Row, called, modules, one};
 use crate::ops::pool::{adaptive_size, avg_pool, lp_pool, max_pool, stride};
-use crate::outcome::Stop;
+use crate::outcome::{Stop, unsupported};
 use crate::registry::Call;
 use crate::tensors::Val;
 use crate::tree::Forward;
@@ -93,9 +93,13 @@ pub(super) const TABLE: &[Row] = modules! {
 
 fn fractional2(a: &Call) -> Result<Box<dyn Forward>, Stop> {
     let kernel: [usize; 2] = a.sizes_of("kernel_size")?;
-    let output: [usize; 2] = match a.value("output_size") {
-        Value::None => return crate::outcome::unsupported("an output ratio".into()),
-        _ => a.sizes_of("output_size")?,
+    let layer = match a.value("output_size") {
+        Value::None => match a.floats("output_ratio")?[..] {
+            [both] => nn::FractionalMaxPool2d::with_ratio(kernel, [both; 2])?,
+            [down, across] => nn::FractionalMaxPool2d::with_ratio(kernel, [down, across])?,
+            _ => return unsupported("an output ratio of more dimensions".into()),
+        },
+        _ => nn::FractionalMaxPool2d::new(kernel, a.sizes_of::<2>("output_size")?),
     };
-    greatest!(a, nn::FractionalMaxPool2d::new(kernel, output))
+    greatest!(a, layer)
 }

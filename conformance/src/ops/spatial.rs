@@ -73,16 +73,8 @@ pub(crate) fn interpolation(mode: &str) -> Result<InterpolateMode, Stop> {
 
 /// The size asked for.
 pub(crate) fn resize(a: &Call) -> Result<Resize, Stop> {
-    let number = |v: &Value<sconce::Tensor>| match v {
-        Value::Int(i) => Ok(*i as f64),
-        Value::Float(x) => Ok(*x),
-        v => unsupported(format!("a scale of {}", v.kind())),
-    };
     match (a.value("size"), a.value("scale_factor")) {
-        (Value::None, scale) => match scale.items() {
-            Some(items) => Ok(Resize::Scale(items.iter().map(number).collect::<Result<_, _>>()?)),
-            None => Ok(Resize::Scale(vec![number(scale)?])),
-        },
+        (Value::None, _) => Ok(Resize::Scale(a.floats("scale_factor")?)),
         (_, Value::None) => Ok(Resize::Size(a.sizes("size")?)),
         _ => unsupported("a size and a scale".into()),
     }

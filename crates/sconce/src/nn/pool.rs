@@ -2,6 +2,7 @@
 
 use super::extent::Extent;
 use super::layer::Layer;
+use super::leaf::settings;
 use crate::functional::{self, AvgPoolOptions, LpPoolOptions, MaxPoolOptions};
 use crate::tensor::Tensor;
 use crate::{Error, Module, Result};
@@ -361,6 +362,39 @@ unpools! {
     MaxUnpool3d, "MaxUnpool3d", 3;
 }
 
+/// The sizes that a fractional pool makes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum FractionalSize<const N: usize> {
+    /// These.
+    Output([usize; N]),
+    /// The input's times numbers between 0 and 1, rounded down; PyTorch's `output_ratio`.
+    Ratio([f64; N]),
+}
+
+settings!(FractionalSize<2>, FractionalSize<3>);
+
+impl<const N: usize> FractionalSize<N> {
+    fn ratio(layer: &str, ratio: [f64; N]) -> Result<Self> {
+        if !ratio.iter().all(|&r| r > 0.0 && r < 1.0) {
+            return Err(Error::argument(format!(
+                "{layer}: output ratios must be between 0 and 1, found {ratio:?}"
+            )));
+        }
+        Ok(Self::Ratio(ratio))
+    }
+
+    /// The sizes for an input; one that has too few dimensions is left to the pool to refuse.
+    fn of(&self, x: &Tensor) -> [usize; N] {
+        match *self {
+            Self::Output(sizes) => sizes,
+            Self::Ratio(ratio) => std::array::from_fn(|i| {
+                let size = (x.dim() + i).checked_sub(N).map_or(0, |d| x.shape()[d]);
+                (size as f64 * ratio[i]) as usize
+            }),
+        }
+    }
+}
+
 macro_rules! fractional_pools {
     ($($(#[$doc:meta])* $name:ident, $dims:literal;)*) => {
         $(
@@ -370,13 +404,24 @@ macro_rules! fractional_pools {
                 /// The size of a window.
                 pub kernel_size: [usize; $dims],
                 /// The sizes to make.
-                pub output_size: [usize; $dims],
+                pub output: FractionalSize<$dims>,
             }
 
             impl $name {
-                /// Makes a layer.
+                /// Makes a layer whose outputs have a size.
                 pub fn new(kernel_size: impl Extent<$dims>, output_size: impl Extent<$dims>) -> Self {
-                    Self { kernel_size: kernel_size.extent(), output_size: output_size.extent() }
+                    let output = FractionalSize::Output(output_size.extent());
+                    Self { kernel_size: kernel_size.extent(), output }
+                }
+
+                /// Makes a layer whose outputs have a part of the input's size.
+                ///
+                /// # Errors
+                ///
+                /// If a ratio is not between 0 and 1.
+                pub fn with_ratio(kernel_size: impl Extent<$dims>, ratio: [f64; $dims]) -> Result<Self> {
+                    let output = FractionalSize::ratio(stringify!($name), ratio)?;
+                    Ok(Self { kernel_size: kernel_size.extent(), output })
                 }
 
                 /// The greatest elements with their indices in the flattened input; PyTorch's `return_indices=True`.
@@ -385,7 +430,7 @@ macro_rules! fractional_pools {
                 ///
                 /// If the input does not fit the layer.
                 pub fn forward_with_indices(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
-                    functional::fractional_max_pool(x, self.kernel_size, self.output_size, None)
+                    functional::fractional_max_pool(x, self.kernel_size, self.output.of(x), None)
                 }
             }
 
@@ -400,6 +445,16 @@ macro_rules! fractional_pools {
 
 fractional_pools! {
     /// The maxima of windows that start at random; PyTorch's `FractionalMaxPool2d`.
+    ///
+    /// ```
+    /// use sconce::nn::{FractionalMaxPool2d, Layer};
+    /// use sconce::{DType, Tensor};
+    ///
+    /// let pool = FractionalMaxPool2d::with_ratio(3, [0.5, 0.7])?;
+    /// assert_eq!(pool.forward(&Tensor::ones([2, 11, 13], DType::F32)?)?.shape(), [2, 5, 9]);
+    /// assert!(FractionalMaxPool2d::with_ratio(3, [0.5, 1.2]).is_err());
+    /// # Ok::<(), sconce::Error>(())
+    /// ```
     FractionalMaxPool2d, 2;
     /// The maxima of windows that start at random; PyTorch's `FractionalMaxPool3d`.
     FractionalMaxPool3d, 3;
