@@ -216,6 +216,22 @@ fn nothing_unfinished_is_left() {
     }
 }
 
+/// Where a fast sine gives up it is NaN, and computed again only for a formula that says so.
+#[test]
+fn formulas_with_sines_are_periodic() {
+    let mut found = 0;
+    for source in sources("sconce").iter().filter(|s| s.path.starts_with("ops/")) {
+        for row in source.code.split(" forward: |").skip(1) {
+            if [".sin()", ".cos()", ".tan()"].iter().any(|call| row.contains(call)) {
+                let name = row.lines().next().unwrap_or_default();
+                assert!(row.contains("periodic: true,"), "{}: the formula `{name}`", source.path);
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 4, "the check reads {found} formulas");
+}
+
 #[test]
 fn every_file_of_operations_gives_samples() {
     // A folder counts as one file.

@@ -480,6 +480,19 @@ fn periodic_functions_of_large_arguments() {
 }
 
 #[test]
+fn sinc_of_large_arguments_is_a_number() {
+    let numbers: Vec<f32> = (0..120).map(|i| 1.7f32.powi(i)).collect();
+    let x = Tensor::from_vec(numbers.clone(), [120]).unwrap().requires_grad_(true).unwrap();
+    let y = x.sinc().unwrap();
+    y.sum(()).unwrap().backward().unwrap();
+    assert_eq!(x.grad().unwrap().isnan().unwrap().any(()).unwrap().item().unwrap(), 0.0);
+    for (x, y) in numbers.iter().zip(y.to_vec::<f32>().unwrap()) {
+        let px = (x * std::f32::consts::PI) as f64;
+        assert!((y as f64 - px.sin() / px).abs() <= 4e-7 * y.abs() as f64, "at {x}: {y}");
+    }
+}
+
+#[test]
 fn whole_powers_are_products() {
     let x = Tensor::from_vec(vec![-1.7f32, 0.0, -0.0, 3.1, f32::INFINITY, f32::NAN], [6]).unwrap();
     for n in -2..=3 {

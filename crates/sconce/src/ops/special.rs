@@ -155,6 +155,7 @@ unary! {
             (g * ((px * px.cos() - px.sin()) / (px * x))).unless(at_zero)
         },
         saves: INPUTS,
+        periodic: true,
         domain: (0.2, 2.0),
     }
 
