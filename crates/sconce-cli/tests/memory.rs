@@ -147,7 +147,11 @@ fn every_command_takes_little_memory() {
         ("edit a.safetensors 'init embed.weight normal' 'nan-to-num layers.**' --in-place", 0, &[]),
         ("prune a.safetensors --amount 30% --in-place", 0, &[]),
         ("prune a.safetensors --amount 30% --global --layout mask -o b.safetensors", 0, &["b.safetensors"]),
-        ("prune a.safetensors --method ln_structured --amount 5 -o b.safetensors", 0, &["b.safetensors"]),
+        (
+            "prune a.safetensors 'layers.**' --method ln_structured --amount 5 -o b.safetensors",
+            0,
+            &["b.safetensors"],
+        ),
         ("prune a.safetensors --method 2:4 -o b.safetensors", 0, &["b.safetensors"]),
         ("convert a.safetensors out.gguf --dtype Q8_0", 0, &[]),
         (
