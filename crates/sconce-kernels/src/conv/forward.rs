@@ -178,13 +178,13 @@ unsafe fn pack_run_body<T: Real>(
     // SAFETY: the caller's contract.
     unsafe {
         match (n, step) {
-            (16..=32, 1) => pack_ends::<T, 16>(to, to_step, from, taps, n),
-            (8..16, 1) => pack_ends::<T, 8>(to, to_step, from, taps, n),
-            (4..8, 1) => pack_ends::<T, 4>(to, to_step, from, taps, n),
-            (2..4, 1) => pack_ends::<T, 2>(to, to_step, from, taps, n),
-            (16..=32, 2) => pack_every_other::<T, 16>(to, to_step, from, taps, n),
-            (8..16, 2) => pack_every_other::<T, 8>(to, to_step, from, taps, n),
-            (4..8, 2) => pack_every_other::<T, 4>(to, to_step, from, taps, n),
+            (16..=32, 1) => pack_ends::<T, 16, 1>(to, to_step, from, taps, n),
+            (8..16, 1) => pack_ends::<T, 8, 1>(to, to_step, from, taps, n),
+            (4..8, 1) => pack_ends::<T, 4, 1>(to, to_step, from, taps, n),
+            (2..4, 1) => pack_ends::<T, 2, 1>(to, to_step, from, taps, n),
+            (16..=32, 2) => pack_ends::<T, 16, 2>(to, to_step, from, taps, n),
+            (8..16, 2) => pack_ends::<T, 8, 2>(to, to_step, from, taps, n),
+            (4..8, 2) => pack_ends::<T, 4, 2>(to, to_step, from, taps, n),
             _ => {
                 for (k, &tap) in taps.iter().enumerate() {
                     for i in 0..n {
@@ -196,9 +196,9 @@ unsafe fn pack_run_body<T: Real>(
     }
 }
 
-/// Copies runs of `N..=2 * N` elements as their first and last `N`, which may overlap.
+/// Copies runs of `N..=2 * N` elements, `STEP` apart, as their first and last `N`, which may overlap.
 #[inline(always)]
-unsafe fn pack_ends<T: Real, const N: usize>(
+unsafe fn pack_ends<T: Real, const N: usize, const STEP: usize>(
     to: *mut T,
     to_step: usize,
     from: *const T,
@@ -206,34 +206,19 @@ unsafe fn pack_ends<T: Real, const N: usize>(
     n: usize,
 ) {
     for (k, &tap) in taps.iter().enumerate() {
-        // SAFETY: the caller's contract.
-        unsafe {
-            let (to, from) = (to.add(k * to_step), from.add(tap));
-            std::ptr::copy_nonoverlapping(from, to, N);
-            std::ptr::copy_nonoverlapping(from.add(n - N), to.add(n - N), N);
-        }
-    }
-}
-
-/// [`pack_ends`] for elements that are two apart.
-#[inline(always)]
-unsafe fn pack_every_other<T: Real, const N: usize>(
-    to: *mut T,
-    to_step: usize,
-    from: *const T,
-    taps: &[usize],
-    n: usize,
-) {
-    for (k, &tap) in taps.iter().enumerate() {
-        // SAFETY: the caller's contract.
-        unsafe {
-            let (to, from) = (to.add(k * to_step), from.add(tap));
-            for at in [0, n - N] {
+        for at in [0, n - N] {
+            // SAFETY: the caller's contract.
+            unsafe {
+                let (to, from) = (to.add(k * to_step + at), from.add(tap + STEP * at));
+                if STEP == 1 {
+                    std::ptr::copy_nonoverlapping(from, to, N);
+                    continue;
+                }
                 let mut run = [T::ZERO; N];
                 for (i, x) in run.iter_mut().enumerate() {
-                    *x = *from.add(2 * (at + i));
+                    *x = *from.add(STEP * i);
                 }
-                std::ptr::copy_nonoverlapping(run.as_ptr(), to.add(at), N);
+                std::ptr::copy_nonoverlapping(run.as_ptr(), to, N);
             }
         }
     }
