@@ -131,7 +131,6 @@ fn measure_line(
         if let Some(twin) = &mut twin {
             settle();
             torch.push(twin.sample(line.name, torch_calls, clock)?);
-            twin.rest()?;
         }
     }
     if let Some(twin) = &mut twin {

@@ -41,12 +41,14 @@ impl Twin {
         let clock = if clock == Clock::Thread { "thread" } else { "wall" };
         writeln!(self.input, "{calls} {clock} {line}")?;
         self.input.flush()?;
-        Ok(self.read()?.parse()?)
+        let seconds = self.read()?.parse()?;
+        self.rest()?;
+        Ok(seconds)
     }
 
     /// Waits until its threads sleep: after a parallel loop they spin, for some milliseconds, on the processors that the
     /// next sample needs.
-    pub(crate) fn rest(&self) -> Result<(), Box<dyn Error>> {
+    fn rest(&self) -> Result<(), Box<dyn Error>> {
         const TICK: Duration = Duration::from_millis(5);
         let mut before = self.processor_time()?;
         // A second is longer than any thread spins.
